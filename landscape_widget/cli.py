@@ -18,7 +18,7 @@ from pathlib import Path
 
 HOST = "127.0.0.1"
 FIRST_PORT = 8866
-# Voila 0.5 does not end a kernel when its page is closed (voila#1458), so that idle kernels have to be culled.
+# Voila 0.5 does not end a kernel when its page is closed (voila#1458): idle kernels have to be culled.
 # The class must be MappingKernelManager: Voila ignores the same settings on its own kernel manager.
 CULL = ["--MappingKernelManager.cull_interval=60", "--MappingKernelManager.cull_idle_timeout=300"]
 
@@ -43,12 +43,12 @@ def parser() -> argparse.ArgumentParser:
     demo_parser = commands.add_parser(
         "demo",
         help="show trained example networks in the browser",
-        description=f"Serve the example networks as a page on {HOST}, with Voila. Needs landscape-widget[app].",
+        description=f"Serve the example networks on {HOST}, with Voila. Needs landscape-widget[app].",
     )
     demo_parser.add_argument(
         "--port", type=port_number, help=f"port to serve on (default: the first free one from {FIRST_PORT})"
     )
-    demo_parser.add_argument("--no-browser", action="store_true", help="print the address and open no browser")
+    demo_parser.add_argument("--no-browser", action="store_true", help="only print the address")
     demo_parser.set_defaults(run=demo)
     return top
 
@@ -66,7 +66,7 @@ def demo(arguments: argparse.Namespace) -> int:
     if not is_free(port):
         raise CommandError(f"port {port} is taken; choose another with --port, or leave --port out")
     address = f"http://{HOST}:{port}/"
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the server below is ended too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # to end the server below, too
     server = subprocess.Popen(voila_command(app_notebook(), port), env=server_environment())
     try:
         wait_until_served(server, address)
@@ -99,7 +99,7 @@ def app_notebook() -> Path:
 
 
 def server_environment() -> dict[str, str]:
-    """Environment in which kernels are started with this Python, also when its environment is not activated."""
+    """Environment that starts kernels with this Python, also when its environment is not activated."""
     here = str(Path(sys.executable).parent)
     return {**os.environ, "PATH": os.pathsep.join([here, os.environ.get("PATH", os.defpath)])}
 
@@ -119,8 +119,7 @@ def wait_until_served(server: subprocess.Popen, address: str) -> None:
 
 def open_browser(address: str) -> None:
     """Open `address` where there is a screen; a text browser would take the terminal away from the server."""
-    has_screen = sys.platform in ("darwin", "win32") or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
-    if has_screen:
+    if sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
         webbrowser.open(address)
 
 
@@ -154,7 +153,8 @@ def first_free_port(first: int) -> int:
 def is_free(port: int) -> bool:
     """Whether a server can listen on `port`."""
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: a port in TIME_WAIT is free
+        # As servers do: a port on which only old connections linger is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
         except OSError:

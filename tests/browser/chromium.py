@@ -1,4 +1,4 @@
-"""The browser of the tests: $CHROMIUM, or the first Chromium on PATH; `python chromium.py --install` provides one."""
+"""The browser of the tests: $CHROMIUM, or the first Chromium on PATH. `--install` provides one."""
 
 from __future__ import annotations
 
