@@ -84,9 +84,7 @@ def lab_server(folder: Path) -> Iterator[Server]:
         *(f"--ServerApp.root_dir={notebooks}", f"--IdentityProvider.token={TOKEN}"),
         "--LabApp.expose_app_in_browser=True",
     ]
-    with running(
-        command, jupyter_environment(folder), f"http://127.0.0.1:{port}/", "api", folder / "lab.log"
-    ):
+    with running(command, jupyter_environment(folder), f"http://127.0.0.1:{port}/", "api", folder / "lab.log"):
         yield Server(f"http://127.0.0.1:{port}/", notebooks)
 
 
@@ -101,16 +99,12 @@ def voila_server(folder: Path, *options: str) -> Iterator[Server]:
         *(f"--port={port}", "--Voila.port_retries=0", *options),
     ]
     address = f"http://127.0.0.1:{port}/"
-    with running(
-        command, jupyter_environment(folder), address, "voila/static/voila.js", folder / "voila.log"
-    ):
+    with running(command, jupyter_environment(folder), address, "voila/static/voila.js", folder / "voila.log"):
         yield Server(address, notebooks)
 
 
 @contextlib.contextmanager
-def running(
-    command: list[str], env: dict[str, str], address: str, probe: str, log: Path
-) -> Iterator[subprocess.Popen]:
+def running(command: list[str], env: dict[str, str], address: str, probe: str, log: Path) -> Iterator[subprocess.Popen]:
     """Run a server until the block ends; enter the block when it answers at `address + probe`."""
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -173,9 +167,7 @@ def jupyter_environment(folder: Path) -> dict[str, str]:
     for path in paths.values():
         path.mkdir(parents=True, exist_ok=True)
     # Without this JupyterLab asks whether it may fetch news, in a box above the notebook.
-    news = (
-        paths["JUPYTERLAB_SETTINGS_DIR"] / "@jupyterlab/apputils-extension/notification.jupyterlab-settings"
-    )
+    news = paths["JUPYTERLAB_SETTINGS_DIR"] / "@jupyterlab/apputils-extension/notification.jupyterlab-settings"
     news.parent.mkdir(parents=True, exist_ok=True)
     news.write_text(json.dumps({"fetchNews": "false", "checkForUpdates": False}))
     return {
