@@ -1,0 +1,23 @@
+// Bundle the page into the Python package: one ES module and one style sheet, nothing split off and nothing fetched,
+// because the module is imported from a blob URL, against which no relative address can be resolved.
+
+import { build } from "esbuild";
+
+await build({
+  entryPoints: { widget: "src/index.js" },
+  bundle: true,
+  format: "esm",
+  minify: true,
+  target: "es2022",
+  legalComments: "none",
+  outdir: "../landscape_widget/view/static",
+  logLevel: "info",
+});
+
+await build({
+  entryPoints: { widget: "src/style.css" },
+  bundle: true,
+  minify: true,
+  outdir: "../landscape_widget/view/static",
+  logLevel: "info",
+});

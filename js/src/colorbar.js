@@ -1,0 +1,34 @@
+// The colour bar: the map from bottom to top, with the true loss beside it.
+
+/** @import { Scale } from "./types" */
+import { cssGradient } from "./colors.js";
+import { h } from "./dom.js";
+
+export function createColorbar() {
+  const bar = h("div", { class: "lw-bar" });
+  const labels = h("div", { class: "lw-bar-labels" });
+  const title = h("div", { class: "lw-bar-title" });
+  const object = h("div", { class: "lw-colorbar", "aria-hidden": "true", hidden: true }, title, bar, labels);
+
+  return {
+    object,
+
+    /** @param {Scale} scale @param {string} colormap */
+    update(scale, colormap) {
+      object.hidden = false;
+      title.textContent = scale.title;
+      bar.style.background = cssGradient(colormap);
+      labels.replaceChildren(
+        ...scale.ticks(6).map(({ at, label }) => {
+          const tick = h("span", { class: "lw-bar-tick" }, label);
+          tick.style.bottom = `${(100 * (at - scale.min)) / (scale.max - scale.min)}%`;
+          return tick;
+        }),
+      );
+    },
+
+    dispose() {
+      object.remove();
+    },
+  };
+}
