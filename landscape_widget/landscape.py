@@ -1,0 +1,282 @@
+"""Landscapes and what they are made of: frozen values that the engine yields, the page shows and a file holds. numpy only."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from landscape_widget.interpolate import predict
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Direction:
+    """One axis of a plane: a vector in parameter space and what is known about it.
+
+    Attributes
+    ----------
+    key
+        Short name, unique in a catalog: ``"largest-1"``, ``"smallest-1"``, ``"random-0"``, ``"gradient"``.
+    kind
+        ``"hessian"``, ``"random"``, ``"gradient"`` or ``"own"``.
+    symbol, label
+        For a tick mark (λ₁) and in words ("largest curvature").
+    vector
+        Shape (n,), flat, used as it is: never normalized behind the user's back. None in a landscape saved without
+        directions.
+    norm
+        ‖d‖: how far in ‖Δθ‖ a step of length 1 goes.
+    curvature, residual, converged
+        dᵀHd/dᵀd; for a Hessian direction the Ritz value with ‖Hd − μd‖ and whether that is below the tolerance. None
+        where not computed.
+    normalization, seed
+        Of a random direction.
+    preliminary
+        True while Lanczos still sharpens it.
+    """
+
+    key: str
+    kind: str
+    symbol: str
+    label: str
+    vector: Any = field(default=None, repr=False, compare=False)
+    norm: float = 1.0
+    curvature: float | None = None
+    residual: float | None = None
+    converged: bool | None = None
+    normalization: str | None = None
+    seed: int | None = None
+    preliminary: bool = False
+
+    def without_vector(self) -> Direction:
+        """The same facts without the θ-sized array."""
+        return dataclasses.replace(self, vector=None)
+
+
+@dataclass(frozen=True)
+class CriticalPoint:
+    """A critical point of the *slice* (not of the loss): where the piecewise-linear surface has one.
+
+    ``kind`` is "minimum", "maximum", "saddle" or "monkey saddle"; ``loss`` is the loss there; ``persistence`` (a loss
+    difference) tells how far the surface must be filled or cut before it disappears, None for the global extremum and
+    for what is not paired.
+    """
+
+    kind: str
+    alpha: float
+    beta: float
+    loss: float
+    row: int
+    column: int
+    persistence: float | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number that was estimated: mean, standard error of the mean, and its cost in Hessian-vector products."""
+
+    mean: float
+    sem: float
+    num_matvecs: int
+
+
+@dataclass(frozen=True)
+class PredictionError:
+    """How far predicted cells are from the loss.
+
+    ``bound`` is a loss difference: with confidence ``confidence`` at least ``share`` of the cells are within it
+    (Clopper & Pearson 1934, no exceedance among ``num_checked`` cells drawn at random after the refinement had
+    stopped). None where no such check was made yet. ``expected_largest`` is an estimate of the largest error, from
+    the misses seen when the last level was predicted before it was measured.
+    """
+
+    bound: float | None = None
+    confidence: float = 0.95
+    share: float = 0.98
+    num_checked: int = 0
+    expected_largest: float | None = None
+
+
+@dataclass(frozen=True)
+class Curvature:
+    """What Lanczos found of the Hessian at θ*, and what of it is proven.
+
+    ``largest`` and ``smallest`` hold Ritz values from the outside inwards with their residual norms; ``num_negative``
+    counts the Ritz values below −``noise`` over one orthonormal basis, a lower bound for the number of negative
+    eigenvalues (Cauchy interlacing); ``noise`` is the measured error of a Hessian-vector product. ``unseen_below`` is
+    the one-sided statement of Kuczyński & Woźniakowski (1992): with 99 % probability λ_min is not below it; None
+    after a restart.
+    """
+
+    largest: tuple[float, ...]
+    largest_residuals: tuple[float, ...]
+    smallest: tuple[float, ...]
+    smallest_residuals: tuple[float, ...]
+    num_negative: int
+    noise: float
+    num_matvecs: int
+    converged: bool
+    unseen_below: float | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a landscape was made, in full: enough to caption it and to make it again.
+
+    Norms are Euclidean over the chosen parameters; ``spans`` are half-widths in coordinates of the axes.
+    """
+
+    directions: tuple[Direction, Direction]
+    spans: tuple[float, float]
+    window: str
+    resolution: tuple[int, int]
+    tolerance: float
+    seed: int
+    model: str
+    loss: str
+    num_parameters: int
+    num_samples: int | None
+    theta_norm: float
+    gradient_norm: float | None = None
+    center_loss: float | None = None
+    cosine: float = 0.0
+    axis_curvature: tuple[float, float, float] | None = None
+    curvature: Curvature | None = None
+    dtype: str = "float32"
+    device: str = "cpu"
+    data_digest: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Landscape:
+    """The loss on a plane, measured in full or in part.
+
+    Attributes
+    ----------
+    alphas, betas
+        Coordinates along the two axes, shapes (a,) and (b,), ascending, 0 in the middle.
+    losses
+        Shape (b, a): **row β, column α**, float64. Meaningful only where ``measured``; a measured NaN or inf is what
+        the loss gave.
+    measured
+        Shape (b, a), bool.
+    critical
+        Critical points of the slice.
+    error
+        How far the predicted cells may be off.
+    recipe
+        How it was made.
+    """
+
+    alphas: np.ndarray
+    betas: np.ndarray
+    losses: np.ndarray
+    measured: np.ndarray
+    recipe: Recipe
+    critical: tuple[CriticalPoint, ...] = ()
+    error: PredictionError = PredictionError()
+
+    def __post_init__(self) -> None:
+        shape = (len(self.betas), len(self.alphas))
+        if self.losses.shape != shape or self.measured.shape != shape:
+            raise ValueError(
+                f"expected losses and measured of shape (len(betas), len(alphas)) = {shape}, "
+                f"got {self.losses.shape} and {self.measured.shape}"
+            )
+        for array in (self.alphas, self.betas, self.losses, self.measured):
+            array.flags.writeable = False
+
+    def surface(self) -> np.ndarray:
+        """The losses at full resolution, shape (b, a): measured where measured, predicted elsewhere, NaN where neither is known."""
+        return self._surface.copy()
+
+    @cached_property
+    def _surface(self) -> np.ndarray:
+        return predict(self.losses, self.measured)
+
+    @property
+    def num_measured(self) -> int:
+        """Number of measured cells."""
+        return int(self.measured.sum())
+
+    @property
+    def complete(self) -> bool:
+        """Whether every cell is measured or predicted within a checked error."""
+        return bool(self.measured.all()) or self.error.bound is not None
+
+    def save(self, path: str | os.PathLike[str], *, keep_directions: bool = False) -> None:
+        """Write arrays and one JSON header, no pickle, to ``path`` (.npz); ``keep_directions`` adds the θ-sized axes."""
+        arrays: dict[str, Any] = {
+            "alphas": self.alphas,
+            "betas": self.betas,
+            "losses": self.losses,
+            "measured": self.measured,
+        }
+        if keep_directions:
+            for number, direction in enumerate(self.recipe.directions):
+                if direction.vector is not None:
+                    arrays[f"direction_{number}"] = np.asarray(direction.vector)
+        header = {
+            "format_version": FORMAT_VERSION,
+            "recipe": _plain(
+                dataclasses.replace(self.recipe, directions=tuple(d.without_vector() for d in self.recipe.directions))
+            ),
+            "critical": [dataclasses.asdict(point) for point in self.critical],
+            "error": dataclasses.asdict(self.error),
+        }
+        with Path(path).open("wb") as file:
+            np.savez_compressed(file, header=np.frombuffer(json.dumps(header).encode(), dtype=np.uint8), **arrays)
+
+
+def load(path: str | os.PathLike[str]) -> Landscape:
+    """Read a landscape that :meth:`Landscape.save` wrote.
+
+    Raises
+    ------
+    ValueError
+        For a file that is none, or of a newer format.
+    """
+    with np.load(path, allow_pickle=False) as file:
+        if "header" not in file:
+            raise ValueError(f"expected a landscape saved by Landscape.save, got {os.fspath(path)} without a header")
+        header = json.loads(file["header"].tobytes().decode())
+        arrays = {name: file[name] for name in file.files if name != "header"}
+    if header["format_version"] > FORMAT_VERSION:
+        raise ValueError(
+            f"expected format version {FORMAT_VERSION} or older, got {header['format_version']}; upgrade landscape_widget"
+        )
+    recipe = dict(header["recipe"])
+    recipe["directions"] = tuple(
+        Direction(**{**d, "vector": arrays.get(f"direction_{i}")}) for i, d in enumerate(recipe["directions"])
+    )
+    recipe["curvature"] = Curvature(**_tuples(recipe["curvature"])) if recipe["curvature"] else None
+    return Landscape(
+        **{name: arrays[name] for name in ("alphas", "betas", "losses", "measured")},
+        recipe=Recipe(**_tuples(recipe)),
+        critical=tuple(CriticalPoint(**point) for point in header["critical"]),
+        error=PredictionError(**header["error"]),
+    )
+
+
+def _plain(value: Any) -> Any:
+    """A dataclass as JSON types, without copying θ-sized arrays."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (tuple, list)) else value
+
+
+def _tuples(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in mapping.items()}
