@@ -1,0 +1,1 @@
+"""The torch side: problem → curvature → plane → survey. It knows nothing of Jupyter."""
