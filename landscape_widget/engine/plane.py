@@ -1,0 +1,63 @@
+"""A plane in parameter space: θ(α, β) = θ* + α d₁ + β d₂."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from landscape_widget.landscape import Direction
+
+# Beyond this |cos| two axes are called parallel: the plane would be a line to working precision.
+_PARALLEL = 0.999
+
+
+class Plane:
+    """Origin and two axes, used exactly as given.
+
+    Parameters
+    ----------
+    origin
+        θ*, shape (n,).
+    directions
+        Two directions with vectors of shape (n,), of any norm.
+
+    Raises
+    ------
+    ValueError
+        For axes that are zero, not finite, of another length than the origin, or parallel (|cos| > 0.999).
+    """
+
+    def __init__(self, origin: Tensor, directions: tuple[Direction, Direction]) -> None:
+        self.origin = origin
+        self.directions = directions
+        axes = [torch.as_tensor(d.vector).detach().to(origin).reshape(-1) for d in directions]
+        for axis, direction in zip(axes, directions, strict=True):
+            if axis.shape != origin.shape:
+                raise ValueError(
+                    f"expected an axis of {origin.numel()} entries, got {axis.numel()} in {direction.label!r}"
+                )
+            if not bool(torch.isfinite(axis).all()) or not bool(axis.any()):
+                raise ValueError(f"expected an axis with finite entries that are not all zero, got {direction.label!r}")
+        self.axes = torch.stack(axes)
+        """Shape (2, n)."""
+        a, b = (axis.double() for axis in axes)
+        self.norms: tuple[float, float] = (float(a.norm()), float(b.norm()))
+        self.cosine = float(a @ b) / math.prod(self.norms)
+        if abs(self.cosine) > _PARALLEL:
+            raise ValueError(
+                f"expected two different axes, got parallel ones (cosine {self.cosine:.6f}): "
+                f"{directions[0].label!r} and {directions[1].label!r}"
+            )
+
+    def point(self, alpha: float, beta: float) -> Tensor:
+        """θ(α, β), shape (n,), always from the origin; θ(0, 0) is the origin bit for bit."""
+        return self.origin.add(self.axes[0], alpha=alpha).add_(self.axes[1], alpha=beta)
+
+    def coordinates(self, theta: Tensor) -> tuple[float, float, float]:
+        """(α, β) of the point of the plane nearest to θ, and the distance of θ from the plane. Least squares in float64."""
+        difference = (theta.detach().to(self.origin).reshape(-1) - self.origin).double()
+        axes = self.axes.double()
+        coordinates = torch.linalg.solve(axes @ axes.T, axes @ difference)
+        return float(coordinates[0]), float(coordinates[1]), float((difference - coordinates @ axes).norm())
