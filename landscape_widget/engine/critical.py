@@ -1,0 +1,119 @@
+"""Critical points of a sampled surface: found on its triangulation, ranked by persistence. numpy only."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from landscape_widget.landscape import CriticalPoint
+
+# The six neighbours of a vertex, in order around it, where each square is cut by the diagonal from (row, column) to
+# (row+1, column+1).
+_RING = ((0, 1), (1, 1), (1, 0), (0, -1), (-1, -1), (-1, 0))
+_KINDS = {0: "extremum", 2: "regular", 4: "saddle", 6: "monkey saddle"}
+
+
+def slice_critical_points(
+    surface: np.ndarray, alphas: np.ndarray, betas: np.ndarray, *, threshold: float = 0.0
+) -> tuple[CriticalPoint, ...]:
+    """Critical points of the piecewise-linear surface through the cells, strictly inside the grid.
+
+    A vertex is classified by how often its ring of neighbours changes between lower and higher (Banchoff 1970):
+    never: minimum or maximum; twice: regular; four times: saddle; six: monkey saddle. Equal heights are ordered by
+    index, so that plateaus have no spurious points of their own.
+
+    Parameters
+    ----------
+    surface
+        Shape (b, a); not finite is a hole, next to which nothing is classified.
+    alphas, betas
+        Coordinates, shapes (a,), (b,).
+    threshold
+        Extrema of a persistence up to this loss difference, and the saddles paired with them, are left out as noise.
+
+    Returns
+    -------
+    tuple of CriticalPoint
+        The most persistent first.
+    """
+    rows, columns = surface.shape
+    if rows < 3 or columns < 3:
+        return ()
+    finite = np.isfinite(surface)
+    order = np.empty(surface.size, dtype=np.int64)
+    order[np.argsort(np.where(finite, surface, np.inf), axis=None, kind="stable")] = np.arange(surface.size)
+    order = order.reshape(surface.shape)
+    middle = order[1:-1, 1:-1]
+    ring = np.stack([order[1 + r : rows - 1 + r, 1 + c : columns - 1 + c] for r, c in _RING])
+    whole = np.all([finite[1 + r : rows - 1 + r, 1 + c : columns - 1 + c] for r, c in (*_RING, (0, 0))], axis=0)
+    lower = ring < middle
+    changes = (lower != np.roll(lower, -1, axis=0)).sum(axis=0)
+    persistence = _persistences(surface, order, finite)
+    found = []
+    for row, column in np.argwhere(whole & (changes != 2)):
+        kind = _KINDS[int(changes[row, column])]
+        if kind == "extremum":
+            kind = "maximum" if lower[0, row, column] else "minimum"
+        position = int(row) + 1, int(column) + 1
+        value = persistence.get(position)
+        # What is paired with nothing is essential: a saddle that joins no two basins, or the deepest basin itself.
+        if value is None or value > threshold:
+            found.append(
+                CriticalPoint(
+                    kind,
+                    float(alphas[position[1]]),
+                    float(betas[position[0]]),
+                    float(surface[position]),
+                    *position,
+                    persistence=value,
+                )
+            )
+    return tuple(sorted(found, key=lambda p: -(np.inf if p.persistence is None else p.persistence)))
+
+
+def _persistences(surface: np.ndarray, order: np.ndarray, finite: np.ndarray) -> dict[tuple[int, int], float]:
+    """For every extremum and the saddle that ends it: the loss difference between them; the larger one where a saddle ends two."""
+    found: dict[tuple[int, int], float] = {}
+    # Maxima of f are minima of −f: the same sweep from above.
+    for ranks in (order, surface.size - 1 - order):
+        for extremum, saddle in _merge_pairs(ranks, finite):
+            difference = abs(float(surface[saddle] - surface[extremum]))
+            for cell in (extremum, saddle):
+                found[cell] = max(found.get(cell, 0.0), difference)
+    return found
+
+
+def _merge_pairs(ranks: np.ndarray, finite: np.ndarray) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """(birth, death) cells of the components of sublevel sets (union-find; Edelsbrunner & Harer 2010, §VII.1); the oldest never dies."""
+    rows, columns = ranks.shape
+    flat = ranks.ravel()
+    cells = np.argsort(flat)
+    parent = np.full(flat.size, -1)
+    birth = np.arange(flat.size)
+    alive = finite.ravel()
+    pairs = []
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    for cell in cells.tolist():
+        if not alive[cell]:
+            continue
+        parent[cell] = cell
+        row, column = divmod(cell, columns)
+        for r, c in _RING:
+            if not (0 <= row + r < rows and 0 <= column + c < columns):
+                continue
+            neighbour = (row + r) * columns + column + c
+            if parent[neighbour] < 0:
+                continue
+            a, b = root(cell), root(neighbour)
+            if a == b:
+                continue
+            old, young = (a, b) if flat[birth[a]] < flat[birth[b]] else (b, a)
+            if birth[young] != cell:
+                pairs.append((divmod(int(birth[young]), columns), (row, column)))
+            parent[young] = old
+    return pairs
