@@ -1,0 +1,201 @@
+"""What the page shows of a landscape, as arrays, and the patches that bring a page up to date. numpy only; no Jupyter.
+
+The format is docs/protocol.md's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from landscape_widget.landscape import Direction, Landscape
+
+UNKNOWN, PREDICTED, MEASURED, HOLE = 0, 1, 2, 3
+
+# At most 20 messages a second and 8 without an answer; a page that is silent for 2 s (kernel busy, tab hidden) gets
+# one a second.
+_INTERVAL, _CREDITS, _PATIENCE, _SLOW = 0.05, 8, 2.0, 1.0
+# With so many unanswered nobody is there: a server would only pile them up. Whoever comes back says hello and gets
+# everything.
+_FORGOTTEN = 40
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A landscape as the page takes it.
+
+    ``heights`` float32: loss − centre loss, subtracted in float64 first, so that a small variation of a large loss
+    survives; ``log_heights`` float32: log₁₀ of the loss, taken in float64; ``states`` uint8. All of shape (b, a).
+    """
+
+    heights: np.ndarray
+    log_heights: np.ndarray
+    states: np.ndarray
+    header: dict[str, Any]
+
+    def message(self, epoch: int, seq: int) -> tuple[dict[str, Any], list[bytes]]:
+        """The whole picture as a ``grid`` message."""
+        return {"kind": "grid", **self.header, "epoch": epoch, "seq": seq}, [a.tobytes() for a in self.arrays]
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Heights, log-heights and states."""
+        return self.heights, self.log_heights, self.states
+
+
+def picture(landscape: Landscape) -> Picture:
+    """The page's view of a landscape."""
+    surface, recipe = landscape.surface(), landscape.recipe
+    finite = np.isfinite(surface)
+    states = np.where(finite, PREDICTED, UNKNOWN).astype(np.uint8)
+    states[landscape.measured] = MEASURED
+    states[landscape.measured & ~np.isfinite(landscape.losses)] = HOLE
+    center = (
+        recipe.center_loss if recipe.center_loss is not None else float(surface[finite].min()) if finite.any() else 0.0
+    )
+    positive = bool((surface[finite] > 0).all())
+    with np.errstate(all="ignore"):
+        heights = np.where(finite, surface - center, 0.0).astype(np.float32)
+        log_heights = (np.where(finite, np.log10(surface), 0.0) if positive else np.zeros_like(surface)).astype(
+            np.float32
+        )
+    header = {
+        "alphas": landscape.alphas.tolist(),
+        "betas": landscape.betas.tolist(),
+        "x": catalog_entry(recipe.directions[0]),
+        "y": catalog_entry(recipe.directions[1]),
+        "units": ["‖Δθ‖" if abs(d.norm - 1) < 1e-3 else "× d" for d in recipe.directions],
+        "norms": [d.norm for d in recipe.directions],
+        "cosine": recipe.cosine,
+        "theta_norm": recipe.theta_norm,
+        "center_loss": recipe.center_loss,
+        "log_ok": positive,
+        "measured": landscape.num_measured,
+        "cells": landscape.measured.size,
+        "critical": [dataclasses.asdict(point) for point in landscape.critical],
+        "curvature": list(recipe.axis_curvature) if recipe.axis_curvature else None,
+    }
+    return Picture(heights, log_heights, states, header)
+
+
+def catalog_entry(direction: Direction) -> dict[str, Any]:
+    """A direction as the page lists it."""
+    label = direction.label
+    if direction.kind == "hessian" and direction.curvature is not None:
+        if direction.preliminary:
+            label = f"{label} (vᵀHv = {direction.curvature:.3g}, still sharpening)"
+        else:
+            label = f"{label} ({direction.symbol} = {direction.curvature:.3g} ± {direction.residual:.1g})"
+    return {
+        "key": direction.key,
+        "group": direction.kind,
+        "symbol": direction.symbol,
+        "label": label,
+        "curvature": direction.curvature,
+        "residual": direction.residual,
+        "converged": direction.converged,
+        "preliminary": direction.preliminary,
+        "help": _HELP[direction.kind],
+    }
+
+
+_HELP = {
+    "hessian": "An eigenvector of the Hessian at the trained point: along it the loss curves with its eigenvalue λ.",
+    "random": "A random direction: it sees the average of all curvatures, and can hide a saddle.",
+    "gradient": "The direction in which the loss grows fastest at the trained point.",
+    "own": "A direction you gave.",
+}
+
+
+class Publisher:
+    """Brings pages up to date: differences to what was sent last, so that slowing down loses nothing.
+
+    Parameters
+    ----------
+    send
+        ``send(message, buffers)``; must be thread-safe.
+    clock
+        Seconds, monotonic.
+    """
+
+    def __init__(
+        self, send: Callable[[dict[str, Any], list[bytes]], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._send, self._clock = send, clock
+        self.current: Picture | None = None
+        """What pages have been sent."""
+        self.epoch, self.seq = 0, -1
+        self._waiting: Picture | None = None
+        self._new_epoch = True
+        self._sent: list[int] = []
+        self._last = self._last_ack = -np.inf
+
+    def show(self, shown: Picture, *, new_epoch: bool) -> None:
+        """Offer a newer picture; it goes out as soon as rate and credits allow (see :meth:`flush`)."""
+        self._waiting = shown
+        self._new_epoch = self._new_epoch or new_epoch
+        self.flush()
+
+    def flush(self) -> bool:
+        """Send what waits, if it may go; True while something still waits."""
+        if self._waiting is None:
+            return False
+        now = self._clock()
+        if len(self._sent) >= _FORGOTTEN or now - self._last < _INTERVAL:
+            return True
+        if len(self._sent) >= _CREDITS and (now - self._last < _SLOW or now - self._last_ack < _PATIENCE):
+            return True
+        shown, self._waiting = self._waiting, None
+        if self._new_epoch or self.current is None or self.current.states.shape != shown.states.shape:
+            self.epoch, self.seq, self._new_epoch, self._sent = self.epoch + 1, 0, False, []
+            self._post(*shown.message(self.epoch, 0))
+        else:
+            message, buffers = _patch(self.current, shown)
+            if message is not None:
+                self.seq += 1
+                self._post({**message, "epoch": self.epoch, "seq": self.seq}, buffers)
+        self.current, self._last = shown, now
+        return False
+
+    def repeat(self) -> None:
+        """Send the whole picture again: for a page that joined late or missed something."""
+        self._sent = []
+        if self.current is not None:
+            self._post(*self.current.message(self.epoch, self.seq))
+
+    def acknowledged(self, epoch: int, seq: int) -> None:
+        """A page has got everything up to ``seq``."""
+        self._last_ack = self._clock()
+        if epoch == self.epoch:
+            self._sent = [s for s in self._sent if s > seq]
+
+    def snapshot(self) -> dict[str, Any] | None:
+        """The state for whoever asks for all of it."""
+        if self.current is None:
+            return None
+        header, buffers = self.current.message(self.epoch, self.seq)
+        del header["kind"]
+        return {**header, **dict(zip(("heights", "log_heights", "states"), buffers, strict=True))}
+
+    def _post(self, message: dict[str, Any], buffers: list[bytes]) -> None:
+        self._sent.append(message["seq"])
+        self._send(message, buffers)
+
+
+def _patch(before: Picture, after: Picture) -> tuple[dict[str, Any] | None, list[bytes]]:
+    """The cells that differ, as message and buffers; (None, []) where none does."""
+    changed = np.zeros(before.states.shape, dtype=bool)
+    for old, new in zip(before.arrays, after.arrays, strict=True):
+        changed |= old != new
+    cells = np.flatnonzero(changed)
+    message: dict[str, Any] = {"kind": "patch", "measured": after.header["measured"]}
+    if before.header["critical"] != after.header["critical"]:
+        message["critical"] = after.header["critical"]
+    elif not len(cells):
+        return None, []
+    return message, [cells.astype(np.uint32).tobytes(), *(a.ravel()[cells].tobytes() for a in after.arrays)]
