@@ -1,0 +1,73 @@
+"""See the loss of a neural network: a surface to turn, along the directions that matter, with every number's error beside it.
+
+Names are resolved on first use (PEP 562), so that importing the package, or opening a saved landscape, does not load
+torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "CriticalPoint": "landscape",
+    "Curvature": "landscape",
+    "Direction": "landscape",
+    "Estimate": "landscape",
+    "Hessian": "engine.operators",
+    "HessianDirections": "engine.directions",
+    "Landscape": "landscape",
+    "LandscapeWidget": "view.widget",
+    "Plane": "engine.plane",
+    "PredictionError": "landscape",
+    "Problem": "engine.problem",
+    "Recipe": "landscape",
+    "RitzPairs": "engine.lanczos",
+    "compute": "engine.survey",
+    "explore": "session",
+    "gradient_direction": "engine.directions",
+    "hessian_directions": "engine.directions",
+    "load": "landscape",
+    "random_directions": "engine.directions",
+    "survey": "engine.survey",
+    "view": "view.widget",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]
+
+if TYPE_CHECKING:
+    from landscape_widget.engine.directions import (
+        HessianDirections,
+        gradient_direction,
+        hessian_directions,
+        random_directions,
+    )
+    from landscape_widget.engine.lanczos import RitzPairs
+    from landscape_widget.engine.operators import Hessian
+    from landscape_widget.engine.plane import Plane
+    from landscape_widget.engine.problem import Problem
+    from landscape_widget.engine.survey import compute, survey
+    from landscape_widget.landscape import (
+        CriticalPoint,
+        Curvature,
+        Direction,
+        Estimate,
+        Landscape,
+        PredictionError,
+        Recipe,
+        load,
+    )
+    from landscape_widget.session import explore
+    from landscape_widget.view.widget import LandscapeWidget, view
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

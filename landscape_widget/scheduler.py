@@ -1,0 +1,78 @@
+"""One engine thread for the whole process: it advances what was wished for last, a chunk at a time."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+import weakref
+from typing import Protocol
+
+_log = logging.getLogger(__name__)
+
+# How often what waits for its turn to be sent is looked at, in seconds.
+_FLUSH = 0.05
+
+
+class Job(Protocol):
+    """Work that goes on in short chunks."""
+
+    def advance(self) -> bool:
+        """Do one chunk; False when there is nothing to do now."""
+        ...
+
+    def flush(self) -> bool:
+        """Send what waits; True while something still waits."""
+        ...
+
+
+class Scheduler:
+    """Advances jobs, the one woken last first. Jobs are held weakly: what nobody else keeps is gone."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._jobs: list[weakref.ref[Job]] = []
+        self._thread: threading.Thread | None = None
+        self._woken = False
+
+    def wake(self, job: Job) -> None:
+        """Put a job first; the thread starts with the first one."""
+        with self._condition:
+            self._jobs = [weakref.ref(job), *(r for r in self._jobs if r() is not None and r() is not job)]
+            self._woken = True
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="landscape-engine", daemon=True)
+                self._thread.start()
+            self._condition.notify()
+
+    def _run(self) -> None:
+        while True:
+            worked, waiting = self._round()
+            with self._condition:
+                if not (worked or self._woken):
+                    self._condition.wait(_FLUSH if waiting else None)
+                self._woken = False
+
+    def _round(self) -> tuple[bool, bool]:
+        """One chunk of the first job that has something to do; (did one, something waits to be sent)."""
+        with self._condition:
+            references = list(self._jobs)
+        worked = waiting = False
+        for reference in references:
+            job = reference()
+            if job is None:
+                continue
+            try:
+                worked = worked or job.advance()
+                waiting = job.flush() or waiting
+            except Exception:  # noqa: BLE001 - one job's failure must not end the thread of all
+                _log.exception("a job of the landscape engine failed")
+            # Not kept while the thread waits.
+            del job
+        return worked, waiting
+
+
+@functools.cache
+def scheduler() -> Scheduler:
+    """The process's scheduler, made on first use."""
+    return Scheduler()

@@ -1,0 +1,328 @@
+"""Joins survey and widget: what the page wishes becomes work for the engine thread, what the engine finds is shown."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from landscape_widget.engine.directions import (
+    HessianDirections,
+    as_direction,
+    gradient_direction,
+    iter_hessian_directions,
+    random_directions,
+)
+from landscape_widget.engine.plane import Plane
+from landscape_widget.engine.problem import Problem
+from landscape_widget.engine.survey import Facts, PlaneSurvey, facts
+from landscape_widget.landscape import Direction
+from landscape_widget.scheduler import scheduler
+from landscape_widget.view.patches import catalog_entry
+from landscape_widget.view.widget import LandscapeWidget
+
+_log = logging.getLogger(__name__)
+
+# After so many seconds of Lanczos a first picture is drawn along the axes as they stand, if they have not converged
+# by then.
+_PRELIMINARY_AFTER, _PRELIMINARY_RESOLUTION = 0.3, 5
+_CHUNK = 0.05
+# Without a ping for so long nobody looks: pages ping every 20 s, hidden tabs less often.
+_UNSEEN = 150.0
+# Traits that only tell are set at most this often, in seconds.
+_TELL_INTERVAL = 0.25
+# A new plane is shown when its first level is measured, or after so many seconds of measuring.
+_FIRST_PICTURE = 1.0
+_MAX_PLANES = 32
+_NUM_RANDOM = 2
+
+PlaneKey = tuple[str, str, str, int]
+
+
+class Session:
+    """One widget's work. Created by :func:`explore`; advanced by the engine thread only.
+
+    Nothing is computed before a page says hello. The newest wish wins: a plane left half-done is kept, and goes on
+    when it is wished for again.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        widget: LandscapeWidget,
+        *,
+        k: int,
+        tolerance: float,
+        seed: int,
+        own: tuple[Direction, ...],
+        pause_when_unseen: bool,
+    ) -> None:
+        self.problem, self.tolerance, self.seed, self.own = problem, tolerance, seed, own
+        self._widget = weakref.ref(widget)
+        self._pause_when_unseen = pause_when_unseen
+        self._last_sign: float | None = None
+        self._last_told = -float("inf")
+        self._directions: dict[str, Direction] = {}
+        self._facts: Facts | None = None
+        self._planes: dict[PlaneKey, PlaneSurvey] = {}
+        self._shown: tuple[Any, ...] | None = None
+        self._failed_wish: PlaneKey | None = None
+        self._opening: Iterator[None] | None = self._open(k)
+        widget.observe(self._on_direction, names=["direction_x", "direction_y"])
+        widget.observe(self._on_wish, names=["resolution", "window", "zoom", "running"])
+        widget.on_page(self._on_page)
+        self._clock: Callable[[], float] = time.monotonic
+
+    def advance(self) -> bool:
+        """One chunk of work for what is wished now; False when there is nothing to do."""
+        widget = self._widget()
+        if widget is None or self._last_sign is None:
+            return False
+        if self._pause_when_unseen and self._clock() - self._last_sign > _UNSEEN:
+            return False
+        if not widget.running:
+            self._tell(widget, force=True, status="paused", eta=None)
+            return False
+        try:
+            if self._opening is not None:
+                if next(self._opening, self) is self:
+                    self._opening = None
+                return True
+            return self._advance_plane(widget)
+        except Exception as error:  # noqa: BLE001 - an exception in a thread is seen by nobody: it is shown on the page
+            _log.exception("the landscape engine failed")
+            self._opening, self._failed_wish = None, self._wished(widget)
+            widget.publish(status="error", error=f"{type(error).__name__}: {error}", eta=None)
+            return False
+
+    def flush(self) -> bool:
+        """Send what waits for its turn."""
+        widget = self._widget()
+        return widget is not None and widget.flush()
+
+    def _open(self, k: int) -> Iterator[None]:
+        """Find the Hessian directions; when that takes longer, a first picture along axes that still sharpen is drawn meanwhile."""
+        began, shown = time.perf_counter(), False
+        chunk = began
+        make: Callable[[], HessianDirections] | None = None
+        for make in iter_hessian_directions(self.problem, k, seed=self.seed):
+            self._tell(self._widget(), status="directions")
+            now = time.perf_counter()
+            pairs = make() if not shown and now - began > _PRELIMINARY_AFTER else None
+            # Before as many products as pairs are wanted the two ends are the same vectors.
+            if pairs is not None and pairs.num_matvecs >= 2 * k + 2:
+                shown = True
+                yield from self._preliminary(pairs)
+            if now - chunk > _CHUNK:
+                yield
+                chunk = time.perf_counter()
+        assert make is not None
+        pairs = make()
+        self._facts = facts(self.problem, pairs.summary)
+        found = [*pairs.directions, *random_directions(self.problem, _NUM_RANDOM, seed=self.seed)]
+        if self._facts.gradient_norm > 0:
+            found.append(gradient_direction(self.problem))
+        self._offer(found, default=self.own or (pairs.directions[0], pairs.directions[-1]))
+
+    def _preliminary(self, pairs: HessianDirections) -> Iterator[None]:
+        """A 5 × 5 picture along the extreme Ritz vectors as they stand."""
+        x, y = pairs.directions[0], pairs.directions[-1]
+        survey = PlaneSurvey(
+            self.problem,
+            Plane(self.problem.point, (x, y)),
+            facts(self.problem, pairs.summary),
+            resolution=(_PRELIMINARY_RESOLUTION, _PRELIMINARY_RESOLUTION),
+            tolerance=0.0,
+            seed=self.seed,
+        )
+        while survey.step():
+            yield
+        widget = self._widget()
+        if widget is not None:
+            widget.publish(catalog=[catalog_entry(d) for d in pairs.directions])
+            widget.show(survey.landscape(), new_epoch=True)
+
+    def _offer(self, found: list[Direction], default: tuple[Direction, ...]) -> None:
+        widget = self._widget()
+        if widget is None:
+            return
+        self._directions = {d.key: d for d in (*found, *self.own)}
+        x, y = (widget.direction_x, widget.direction_y)
+        if x not in self._directions or y not in self._directions or x == y:
+            x, y = default[0].key, default[1].key
+        widget.publish(catalog=[catalog_entry(d) for d in self._directions.values()])
+        widget.publish(direction_x=x, direction_y=y)
+
+    def _advance_plane(self, widget: LandscapeWidget) -> bool:
+        key = self._wished(widget)
+        if key == self._failed_wish or key[0] not in self._directions or key[1] not in self._directions:
+            return False
+        if self._failed_wish is not None:
+            self._failed_wish = None
+            widget.publish(error="")
+        survey = self._survey(key, widget.resolution)
+        worked = survey.step()
+        shown = (key, survey.grid.shape)
+        new = shown != self._shown
+        # The old picture stays until there is something to see of the new one: a first level, or what slow cells gave
+        # in a second.
+        if survey.prepared and not (
+            new and survey.grid.level == 0 and not survey.done and survey.seconds < _FIRST_PICTURE
+        ):
+            if worked or new:
+                self._shown = shown
+                force = new or survey.done
+                widget.show(survey.landscape(), new_epoch=new, caption_too=self._due(force))
+                cells = survey.grid.measured
+                self._tell(
+                    widget,
+                    force=force,
+                    status="done" if survey.done else "survey",
+                    progress=1.0 if survey.done else float(cells.sum()) / cells.size,
+                    eta=None if survey.done else survey.eta,
+                )
+            elif widget.status != "done":
+                self._tell(widget, force=True, status="done", progress=1.0, eta=None)
+        else:
+            self._tell(widget, status="window", progress=0.0, eta=None)
+        return worked
+
+    def _survey(self, key: PlaneKey, resolution: int) -> PlaneSurvey:
+        """The wished plane's survey: the one left half-done, or that of the exchanged axes turned round, or a new one."""
+        x, y, window, zoom = key
+        survey = self._planes.pop(key, None)
+        exchanged = self._planes.get((y, x, window, zoom))
+        if survey is None and exchanged is not None and exchanged.prepared:
+            survey = exchanged.transposed()
+        if survey is None:
+            assert self._facts is not None
+            known = next((s.spans for k, s in self._planes.items() if k[:3] == key[:3] and s.prepared), None)
+            plane = Plane(self.problem.point, (self._directions[x], self._directions[y]))
+            survey = PlaneSurvey(
+                self.problem,
+                plane,
+                self._facts,
+                resolution=(resolution, resolution),
+                tolerance=self.tolerance,
+                seed=self.seed,
+                window=window,
+                spans=known,
+                zoom=zoom,
+            )
+        if survey.grid.shape != (resolution, resolution):
+            survey.set_resolution((resolution, resolution))
+        # Last used last; the oldest goes first.
+        self._planes[key] = survey
+        while len(self._planes) > _MAX_PLANES:
+            del self._planes[next(iter(self._planes))]
+        return survey
+
+    @staticmethod
+    def _wished(widget: LandscapeWidget) -> PlaneKey:
+        return widget.direction_x, widget.direction_y, widget.window, widget.zoom
+
+    def _due(self, force: bool) -> bool:
+        return force or time.perf_counter() - self._last_told > _TELL_INTERVAL
+
+    def _tell(self, widget: LandscapeWidget | None, *, force: bool = False, **traits: Any) -> None:
+        """Set traits that only tell, not more often than a person can read; a change of status goes out at once."""
+        if widget is None or not (self._due(force) or traits["status"] != widget.status):
+            return
+        self._last_told = time.perf_counter()
+        widget.publish(**traits)
+
+    def _on_direction(self, change: Any) -> None:
+        widget = self._widget()
+        if widget is not None and change["old"] and widget.direction_x == widget.direction_y:
+            # Choosing the other axis's direction swaps them.
+            setattr(widget, "direction_y" if change["name"] == "direction_x" else "direction_x", change["old"])
+        scheduler().wake(self)
+
+    def _on_wish(self, _change: Any) -> None:
+        scheduler().wake(self)
+
+    def _on_page(self, _event: str) -> None:
+        self._last_sign = self._clock()
+        scheduler().wake(self)
+
+
+def explore(
+    model: Any,
+    loss: Any = None,
+    data: Any = None,
+    *,
+    k: int = 2,
+    directions: tuple[Any, Any] | None = None,
+    tolerance: float = 1e-3,
+    seed: int = 0,
+    max_resolution: int = 129,
+    pause_when_unseen: bool | None = None,
+    device: Any = None,
+    params: Any = None,
+    batch_weight: Any = None,
+    **settings: Any,
+) -> LandscapeWidget:
+    """The loss around a trained model as a surface to turn, refined while one looks.
+
+    Parameters
+    ----------
+    model
+        A :class:`Problem`, or a model with ``loss`` and ``data`` as :class:`Problem` takes them.
+    k
+        Hessian eigenpairs per end of the spectrum that the sliders offer.
+    directions
+        Two directions of one's own to start with, as :func:`survey` takes them, offered beside the others.
+    tolerance
+        As in :func:`survey`.
+    seed
+        Of Lanczos, of the random directions and of the cells that check the prediction.
+    max_resolution
+        The finest grid a page may ask for, 2^k + 1.
+    pause_when_unseen
+        Pause when no page has shown a sign of life for 150 s. By default only under Voila, so that its kernels can be
+        culled; elsewhere an overnight run goes on with the tab closed.
+    device, params, batch_weight
+        As in :class:`Problem`.
+    **settings
+        First values of the widget's traits: ``resolution``, ``window``, ``zoom``, ``saddles``, ``log_scale``,
+        ``colormap``, ``contours``, ``height``, ``layout``.
+
+    Returns
+    -------
+    LandscapeWidget
+        Nothing is computed before it is displayed.
+
+    Raises
+    ------
+    TypeError
+        For an unknown keyword, and for ``loss`` missing where ``model`` is no Problem.
+    """
+    if isinstance(model, Problem):
+        if loss is not None or data is not None or any(v is not None for v in (device, params, batch_weight)):
+            raise TypeError(
+                "expected either a Problem or model, loss and data, got a Problem with more; give them to Problem(...)"
+            )
+        problem = model
+    elif loss is None:
+        raise TypeError("expected explore(problem) or explore(model, loss, data), got no loss")
+    else:
+        problem = Problem(model, loss, data, device=device, params=params, batch_weight=batch_weight)
+    own: tuple[Direction, ...] = ()
+    if directions is not None:
+        own = as_direction(problem, directions[0], 0), as_direction(problem, directions[1], 1)
+        # Parallel axes are refused here, in the caller's thread.
+        Plane(problem.point, (own[0], own[1]))
+    if not 0 <= tolerance < 1:
+        raise ValueError(f"expected a tolerance from 0 to below 1, got {tolerance}")
+    widget = LandscapeWidget(max_resolution=max_resolution, **settings)
+    widget.live = True
+    if pause_when_unseen is None:
+        pause_when_unseen = os.environ.get("SERVER_SOFTWARE", "").lower().startswith("voila/")
+    # The widget keeps its session; the session and the engine thread know the widget only weakly.
+    widget.session = Session(
+        problem, widget, k=k, tolerance=tolerance, seed=seed, own=own, pause_when_unseen=pause_when_unseen
+    )
+    return widget
