@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from landscape_widget.landscape import Curvature, Direction, Landscape, Recipe
+from landscape_widget.view.numbers import number, with_error
 
 # A point counts as critical when the gradient is so small that beyond this share of ‖θ*‖ the curvature outweighs it.
 _STATIONARY = 0.01
@@ -48,23 +49,23 @@ def verdict(recipe: Recipe) -> str:
         # Against the negative curvature itself: the gradient must be small for the saddle to be one.
         if gradient <= _STATIONARY * abs(lowest) * (recipe.theta_norm or 1.0):
             if curvature.largest[0] > curvature.noise:
-                return f"The trained point is a saddle: gradient {_number(gradient)}, {bound}."
+                return f"The trained point is a saddle: gradient {number(gradient)}, {bound}."
             return f"The trained point is a critical point with negative curvature, {bound}; no positive curvature was found."
-        return f"Negative curvature at a non-stationary point: {bound}, and a gradient of {_number(gradient)} that is not small against it."
+        return f"Negative curvature at a non-stationary point: {bound}, and a gradient of {number(gradient)} that is not small against it."
     below = curvature.unseen_below
     found = (
-        f"no negative curvature below {_number(min(below, -curvature.noise))} found (99 %)"
+        f"no negative curvature below {number(min(below, -curvature.noise))} found (99 %)"
         if below is not None
         else "no negative curvature found"
     )
-    return f"{'A critical point' if critical else 'Not a critical point'} (gradient {_number(gradient)}); {found}."
+    return f"{'A critical point' if critical else 'Not a critical point'} (gradient {number(gradient)}); {found}."
 
 
 def _axes(recipe: Recipe) -> str:
     x, y = (_axis(d) for d in recipe.directions)
     spans = [span * d.norm for span, d in zip(recipe.spans, recipe.directions, strict=True)]
-    share = [f", {100 * s / recipe.theta_norm:.2g} % of ‖θ*‖" if recipe.theta_norm else "" for s in spans]
-    lengths = [f"±{_number(s)} in ‖Δθ‖{p}" for s, p in zip(spans, share, strict=True)]
+    share = [f", {number(100 * s / recipe.theta_norm, 2)} % of ‖θ*‖" if recipe.theta_norm else "" for s in spans]
+    lengths = [f"±{number(s)} in ‖Δθ‖{p}" for s, p in zip(spans, share, strict=True)]
     oblique = f" The axes are not perpendicular (cosine {recipe.cosine:.2f})." if abs(recipe.cosine) > 0.01 else ""
     return f"x: {x} ({lengths[0]}); y: {y} ({lengths[1]}).{oblique}"
 
@@ -73,16 +74,16 @@ def _axis(direction: Direction) -> str:
     if direction.curvature is None:
         return direction.label
     if direction.kind != "hessian":
-        return f"{direction.label}, curvature {_number(direction.curvature)}"
+        return f"{direction.label}, curvature {number(direction.curvature)}"
     if direction.preliminary:
-        return f"{direction.label}, vᵀHv = {_number(direction.curvature)}, still sharpening"
+        return f"{direction.label}, vᵀHv = {number(direction.curvature)}, still sharpening"
     state = "" if direction.converged else ", not converged: no eigenvalue yet"
-    return f"{direction.label}, {direction.symbol} = {_number(direction.curvature)} ± {direction.residual:.1g}{state}"
+    return f"{direction.label}, {direction.symbol} = {with_error(direction.curvature, direction.residual or 0.0)}{state}"
 
 
 def _what(recipe: Recipe) -> str:
     data = f"{recipe.num_samples:,} data points" if recipe.num_samples else "the data"
-    loss = "" if recipe.center_loss is None else f", {_number(recipe.center_loss)} at the trained point"
+    loss = "" if recipe.center_loss is None else f", {number(recipe.center_loss)} at the trained point"
     return f"Height: mean {recipe.loss} of {recipe.model} ({recipe.num_parameters:,} parameters) over {data}{loss}."
 
 
@@ -109,12 +110,12 @@ def _cells(landscape: Landscape) -> list[str]:
 
 
 def _relative(error: float, span: float) -> str:
-    return f"{_number(error)} ({error / span:.1g} of the range)" if span > 0 else _number(error)
+    return f"{number(error)} ({number(error / span, 1)} of the range)" if span > 0 else number(error)
 
 
 def _curvature(recipe: Recipe) -> str:
     curvature = recipe.curvature
-    gradient = "" if recipe.gradient_norm is None else f"‖∇L‖ = {_number(recipe.gradient_norm)}"
+    gradient = "" if recipe.gradient_norm is None else f"‖∇L‖ = {number(recipe.gradient_norm)}"
     if curvature is None:
         return f"{gradient}." if gradient else ""
     ends = (
@@ -125,12 +126,9 @@ def _curvature(recipe: Recipe) -> str:
 
 
 def _value(name: str, curvature: Curvature, values: tuple[float, ...], residuals: tuple[float, ...]) -> str:
-    return f"{name} = {_number(values[0])} ± {max(residuals[0], curvature.noise):.1g}"
+    return f"{name} = {with_error(values[0], max(residuals[0], curvature.noise))}"
 
 
 def _notes(recipe: Recipe) -> list[str]:
     return [f"Note: {note}." for note in recipe.notes]
 
-
-def _number(value: float) -> str:
-    return f"{value:.3g}".replace("-", "−")

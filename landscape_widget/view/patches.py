@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from landscape_widget.landscape import Direction, Landscape
+from landscape_widget.view.numbers import number, with_error
 
 UNKNOWN, PREDICTED, MEASURED, HOLE = 0, 1, 2, 3
 
@@ -88,9 +89,9 @@ def catalog_entry(direction: Direction) -> dict[str, Any]:
     label = direction.label
     if direction.kind == "hessian" and direction.curvature is not None:
         if direction.preliminary:
-            label = f"{label} (vᵀHv = {direction.curvature:.3g}, still sharpening)"
+            label = f"{label} (vᵀHv = {number(direction.curvature)}, still sharpening)"
         else:
-            label = f"{label} ({direction.symbol} = {direction.curvature:.3g} ± {direction.residual:.1g})"
+            label = f"{label} ({direction.symbol} = {with_error(direction.curvature, direction.residual or 0.0)})"
     return {
         "key": direction.key,
         "group": direction.kind,
