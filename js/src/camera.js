@@ -5,15 +5,15 @@
 import { PerspectiveCamera, Spherical, Vector3 } from "three";
 import { OrbitControls } from "three/addons/controls/OrbitControls.js";
 
-const TARGET = new Vector3(0, 0.2, 0);
-const DISTANCE = 2.72;
+const TARGET = new Vector3(0, 0.15, 0);
+const DISTANCE = 2.5;
 const FIELD = 30;
 
 /** Below this ratio of width to height the field widens, so that the box fits in a narrow page. */
 const NARROW = 1.32;
 
 /** Polar angle from above and azimuth, in degrees. @type {Record<string, [number, number]>} */
-export const VIEWS = { home: [62, 34], top: [0.01, 0], front: [86, 0], side: [86, 90] };
+export const VIEWS = { home: [57, 36], top: [0.01, 0], front: [86, 0], side: [86, 90] };
 
 /**
  * @param {object} options

@@ -1,4 +1,4 @@
-// The colour bar: the map from bottom to top, with the true loss beside it.
+// The colour bar: the map with the true loss beside it; upright in a wide box, lying in a narrow one (the style sheet decides).
 
 /** @import { Scale } from "./types" */
 import { cssGradient } from "./colors.js";
@@ -21,7 +21,7 @@ export function createColorbar() {
       labels.replaceChildren(
         ...scale.ticks(6).map(({ at, label }) => {
           const tick = h("span", { class: "lw-bar-tick" }, label);
-          tick.style.bottom = `${(100 * (at - scale.min)) / (scale.max - scale.min)}%`;
+          tick.style.setProperty("--lw-at", String((at - scale.min) / (scale.max - scale.min)));
           return tick;
         }),
       );

@@ -71,13 +71,13 @@ export function colorTable(name, size = 256) {
   return table;
 }
 
-/** A CSS gradient from bottom to top. @param {string} name */
+/** A CSS gradient; the style sheet says with `--lw-to` which way it runs. @param {string} name */
 export function cssGradient(name) {
   const stops = Array.from({ length: 17 }, (_, k) => {
     const [r, g, b] = colorAt(name, k / 16);
     return `rgb(${Math.round(255 * r)} ${Math.round(255 * g)} ${Math.round(255 * b)})`;
   });
-  return `linear-gradient(to top, ${stops.join(", ")})`;
+  return `linear-gradient(var(--lw-to), ${stops.join(", ")})`;
 }
 
 /** @param {string} name @returns {Rgb} */

@@ -16,7 +16,7 @@ import { createScale, isKnown } from "./scale.js";
 import { createSurface, LIFT } from "./surface.js";
 
 /** A box narrower than this gets fewer ticks and short titles. */
-const COMPACT = 560;
+export const COMPACT = 560;
 
 /** Off the screen one frame a second is enough to keep the still true. */
 const UNSEEN = 1000;
@@ -159,6 +159,7 @@ export function createScene({ box, holder, onpaint, onfail, signal }) {
     if (!acquire() || !renderer) return;
     tenant.used = performance.now();
     surface.dress(look, renderer.getPixelRatio());
+    axes.turn(view.camera);
     renderer.render(scene, view.camera);
     labels.update(axes.labels(view.camera, size, labels.measure), size);
     placeMarks();

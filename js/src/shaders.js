@@ -52,11 +52,11 @@ void main() {
   float lightness = dot(color, vec3(0.299, 0.587, 0.114));
 
   // What was not measured is a little paler.
-  color = mix(mix(vec3(lightness), color, 0.78) * 0.97 + 0.03, color, vSure);
+  color = mix(mix(vec3(lightness), color, 0.68) * 0.95 + 0.05, color, vSure);
 
   // Negative curvature: a tint inside, a thin line along its border.
   float inside = smoothstep(0.0, 0.5, vBend);
-  color = mix(color, tint, saddles * 0.62 * inside);
+  color = 1.0 - (1.0 - color) * (1.0 - tint * saddles * 0.72 * inside);
   float border = stroke(abs(vBend) / max(fwidth(vBend), 1e-6), 0.6 * pixel);
   color = mix(color, tint * 0.7, saddles * 0.8 * border * step(1e-5, fwidth(vBend)));
 

@@ -79,7 +79,7 @@ export function createStatus({ state, signal }) {
       toggle.dataset.control = name;
       toggle.title = running ? "Stop measuring; what was measured is kept." : "Go on where the measuring stopped.";
       toggle.disabled = !live;
-      toggle.hidden = !live;
+      toggle.hidden = !live || status === "done" || status === "error";
 
       if (!timer) timer = setTimeout(speak, Math.max(0, spokenAt + SPOKEN - performance.now()));
     },

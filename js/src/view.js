@@ -8,7 +8,7 @@ import { h, setText } from "./dom.js";
 import { createHeatmap } from "./heatmap.js";
 import { formatValue } from "./numbers.js";
 import { createReadout } from "./readout.js";
-import { createScene } from "./scene.js";
+import { COMPACT, createScene } from "./scene.js";
 import { createStatus, statusText } from "./status.js";
 import { followTheme } from "./theme.js";
 
@@ -168,6 +168,7 @@ export function createView({ state, el }) {
 
   const width = new ResizeObserver(([entry]) => {
     root.classList.toggle("lw-wide", entry.contentRect.width >= WIDE);
+    root.classList.toggle("lw-narrow", entry.contentRect.width < COMPACT);
   });
   width.observe(root);
 
