@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -15,8 +16,11 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import nbformat
+import numpy as np
+from PIL import Image
 from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page
 
 TOKEN = "test"
@@ -232,10 +236,9 @@ class LabPage:
         )
 
     def run(self, cell: int) -> str:
-        """Run a cell, wait until it is done and return what it printed."""
+        """Run a cell, wait until it is done and return what it printed; fail if it raises."""
         self.start(cell)
-        self.finish()
-        return self.text(cell)
+        return self.finish(cell)
 
     def start(self, cell: int) -> None:
         """Run a cell without waiting for it."""
@@ -248,20 +251,20 @@ class LabPage:
             cell,
         )
 
-    def finish(self) -> None:
-        """Wait until the cell that was started last is done."""
-        self.page.evaluate("() => window.lastRun.then(() => true)")
-
-    def text(self, cell: int) -> str:
-        """Return the output of a cell as text; the text of an error included."""
-        return self.page.evaluate(
-            """cell => {
-                const notebook = window.jupyterapp.shell.currentWidget.content;
-                const text = output => output.text ?? output.evalue ?? output.data?.["text/plain"] ?? "";
-                return notebook.widgets[cell].model.outputs.toJSON().map(text).join("").trim();
+    def finish(self, cell: int) -> str:
+        """Wait until the cell that was started last is done and return what it printed; fail if it raised."""
+        outputs = self.page.evaluate(
+            """async cell => {
+                await window.lastRun;
+                return window.jupyterapp.shell.currentWidget.content.widgets[cell].model.outputs.toJSON();
             }""",
             cell,
         )
+        for output in outputs:
+            if output["output_type"] == "error":
+                raise AssertionError("\n".join(output["traceback"]))
+        said = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs]
+        return "".join(said).strip()
 
     def num_cells(self) -> int:
         """Return how many cells the notebook has."""
@@ -283,6 +286,14 @@ class LabPage:
         notebook = self.page.evaluate("() => window.jupyterapp.shell.currentWidget.context.path")
         return LabPage(self.page.context.new_page(), self.server, notebook, workspace="second")
 
+    def run_until(self, cell: int, wanted: str) -> None:
+        """Run a cell again and again until it prints `wanted`: what a page asks for arrives some time later."""
+        deadline = time.monotonic() + PATIENCE_MS / 1000
+        while (said := self.run(cell)) != wanted:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"cell {cell}: expected {wanted!r}, got {said!r}")
+            self.page.wait_for_timeout(50)
+
     def set_theme(self, name: str) -> None:
         """Change JupyterLab's theme, for example to "JupyterLab Dark"."""
         self.page.evaluate(
@@ -295,33 +306,67 @@ class LabPage:
 
 
 class Surface:
-    """A landscape widget on a page, as its root element tells of itself in data attributes."""
+    """A landscape widget on a page, as its root element tells of itself in data attributes and `landscapeWidget`."""
 
     def __init__(self, page: Page, index: int = 0) -> None:
         self.page = page
         self.root: Locator = page.locator(".lw").nth(index)
+        self.canvas: Locator = self.root.locator(".lw-canvas")
+
+    def control(self, name: str) -> Locator:
+        """Return a slider, button, check box or list by its name."""
+        return self.root.locator(f'[data-control="{name}"]')
+
+    def press(self, control: str, *keys: str) -> None:
+        """Move to a control and press keys there."""
+        self.control(control).focus()
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def tell(self, what: str) -> Any:
+        """Return a JavaScript expression of `widget`, which is the root's property `landscapeWidget`."""
+        return self.root.evaluate(f"root => {{ const widget = root.landscapeWidget; return {what}; }}")
+
+    def heights(self) -> np.ndarray:
+        """Return the loss over the middle's, (betas, alphas), as it is drawn; NaN where nothing is."""
+        grid = self.tell(
+            """(({ rows, columns, heights, states }) =>
+                ({ rows, columns, heights: [...heights], states: [...states] }))(widget.state.grid)"""
+        )
+        heights, states = np.array(grid["heights"], dtype=float), np.array(grid["states"])
+        return np.where(np.isin(states, [0, 3]), np.nan, heights).reshape(grid["rows"], grid["columns"])
+
+    def pixels(self) -> np.ndarray:
+        """Return the picture as it is on the screen, (height, width, 3)."""
+        return np.asarray(Image.open(io.BytesIO(self.canvas.screenshot())).convert("RGB"))
 
     def data(self) -> dict[str, str]:
         """Return all data attributes of the root."""
         return self.root.evaluate("root => ({ ...root.dataset })")
 
-    def wait(self, condition: str) -> dict[str, str]:
-        """Wait until a JavaScript condition on `data`, the root's attributes, holds; return the attributes.
+    def wait(self, condition: str) -> dict[str, Any]:
+        """Wait until a JavaScript condition on `data`, the root's attributes, holds, and return them.
 
-        Each attribute that looks like a number is one.
+        What looks like a number is one.
         """
-        self.root.wait_for(state="attached")
         try:
-            self.page.wait_for_function(
+            self.root.wait_for(state="attached")
+            seen = self.page.wait_for_function(
                 """([root, condition]) => {
                     const number = text => (text.trim() !== "" && !isNaN(text) ? Number(text) : text);
                     const entries = Object.entries(root.dataset).map(([name, text]) => [name, number(text)]);
                     const data = Object.fromEntries(entries);
-                    return new Function("data", `return ${condition}`)(data);
+                    return new Function("data", `return ${condition}`)(data) && data;
                 }""",
                 arg=[self.root.element_handle(), condition],
             )
         except Exception as error:
-            error.add_note(f"waited for: {condition}\nthe widget: {self.data()}")
+            error.add_note(f"waited for: {condition}")
+            if self.root.count():
+                error.add_note(f"the widget: {self.data()}\nsays: {self.root.inner_text()}")
             raise
-        return self.data()
+        return seen.json_value()
+
+    def wait_until_done(self, condition: str = "true") -> dict[str, Any]:
+        """Wait until the survey is done and on the screen."""
+        return self.wait(f"data.status === 'done' && data.painted === data.epoch && ({condition})")
