@@ -35,10 +35,13 @@ class Scheduler:
         self._thread: threading.Thread | None = None
         self._woken = False
 
-    def wake(self, job: Job) -> None:
-        """Put a job first; the thread starts with the first one."""
+    def wake(self, job: Job, *, first: bool = True) -> None:
+        """Have a job advanced: before all others, or (``first=False``) in the place it has; the thread starts with the first one."""
         with self._condition:
-            self._jobs = [weakref.ref(job), *(r for r in self._jobs if r() is not None and r() is not job)]
+            alive = [r for r in self._jobs if r() is not None]
+            if first or all(r() is not job for r in alive):
+                alive = [weakref.ref(job), *(r for r in alive if r() is not job)]
+            self._jobs = alive
             self._woken = True
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="landscape-engine", daemon=True)

@@ -79,7 +79,8 @@ class Session:
     def advance(self) -> bool:
         """One chunk of work for what is wished now; False when there is nothing to do."""
         widget = self._widget()
-        if widget is None or self._last_sign is None:
+        # A closed widget has no comm.
+        if widget is None or widget.comm is None or self._last_sign is None:
             return False
         if self._pause_when_unseen and self._clock() - self._last_sign > _UNSEEN:
             return False
@@ -246,7 +247,8 @@ class Session:
 
     def _on_page(self, _event: str) -> None:
         self._last_sign = self._clock()
-        scheduler().wake(self)
+        # A sign of life is no wish: it must not put this widget before the one the user is busy with.
+        scheduler().wake(self, first=False)
 
 
 def explore(
