@@ -24,9 +24,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "browser"))
 
-import chromium  # noqa: E402
-from harness import CHROMIUM_ARGUMENTS, LabPage, Server, Surface, lab_server, stop  # noqa: E402
-from playwright.sync_api import Browser, sync_playwright  # noqa: E402
+import chromium
+from harness import CHROMIUM_ARGUMENTS, LabPage, Server, Surface, lab_server, stop
+from playwright.sync_api import Browser, sync_playwright
 
 EXAMPLES = ("digits_mlp", "digits_mlp_early", "digits_cnn", "digits_cnn_early", "digits_saddle")
 _IMPORT = "import sys, time; t = time.perf_counter(); import landscape_widget; print(time.perf_counter() - t, 'torch' in sys.modules)"

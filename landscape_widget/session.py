@@ -19,6 +19,7 @@ from landscape_widget.engine.directions import (
 from landscape_widget.engine.plane import Plane
 from landscape_widget.engine.problem import Problem
 from landscape_widget.engine.survey import Facts, PlaneSurvey, facts
+from landscape_widget.engine.threads import choose_num_threads, num_threads
 from landscape_widget.landscape import Direction
 from landscape_widget.scheduler import scheduler
 from landscape_widget.view.patches import catalog_entry
@@ -71,6 +72,7 @@ class Session:
         self._shown: tuple[Any, ...] | None = None
         self._failed_wish: PlaneKey | None = None
         self._opening: Iterator[None] | None = self._open(k)
+        self._num_threads: int | None = None
         widget.observe(self._on_direction, names=["direction_x", "direction_y"])
         widget.observe(self._on_wish, names=["resolution", "window", "zoom", "running"])
         widget.on_page(self._on_page)
@@ -88,16 +90,22 @@ class Session:
             self._tell(widget, force=True, status="paused", eta=None)
             return False
         try:
-            if self._opening is not None:
-                if next(self._opening, self) is self:
-                    self._opening = None
-                return True
-            return self._advance_plane(widget)
+            if self._num_threads is None:
+                self._num_threads = choose_num_threads(self.problem)
+            with num_threads(self._num_threads):
+                return self._advance(widget)
         except Exception as error:  # noqa: BLE001 - an exception in a thread is seen by nobody: it is shown on the page
             _log.exception("the landscape engine failed")
             self._opening, self._failed_wish = None, self._wished(widget)
             widget.publish(status="error", error=f"{type(error).__name__}: {error}", eta=None)
             return False
+
+    def _advance(self, widget: LandscapeWidget) -> bool:
+        if self._opening is None:
+            return self._advance_plane(widget)
+        if next(self._opening, self) is self:
+            self._opening = None
+        return True
 
     def flush(self) -> bool:
         """Send what waits for its turn."""
