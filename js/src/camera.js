@@ -5,8 +5,8 @@
 import { PerspectiveCamera, Spherical, Vector3 } from "three";
 import { OrbitControls } from "three/addons/controls/OrbitControls.js";
 
-const TARGET = new Vector3(0, 0.15, 0);
-const DISTANCE = 2.5;
+const TARGET = new Vector3(0, 0.14, 0);
+const DISTANCE = 2.58;
 const FIELD = 30;
 
 /** Below this ratio of width to height the field widens, so that the box fits in a narrow page. */
