@@ -113,18 +113,20 @@ class Session:
         return widget is not None and widget.flush()
 
     def _open(self, k: int) -> Iterator[None]:
-        """Find the Hessian directions; when that takes longer, a first picture along axes that still sharpen is drawn meanwhile."""
-        began, shown = time.perf_counter(), False
-        chunk = began
+        """Find the Hessian directions; when that takes longer, a first picture is drawn meanwhile along axes that still sharpen."""
+        shown = bool(self.own)
+        if shown:
+            yield from self._preliminary(self.own, None)
+        began = chunk = time.perf_counter()
         make: Callable[[], HessianDirections] | None = None
-        for make in iter_hessian_directions(self.problem, k, seed=self.seed):
-            self._tell(self._widget(), status="directions")
+        for num_matvecs, make in enumerate(iter_hessian_directions(self.problem, k, seed=self.seed), start=1):
             now = time.perf_counter()
-            pairs = make() if not shown and now - began > _PRELIMINARY_AFTER else None
             # Before as many products as pairs are wanted the two ends are the same vectors.
-            if pairs is not None and pairs.num_matvecs >= 2 * k + 2:
-                shown = True
-                yield from self._preliminary(pairs)
+            if not shown and now - began > _PRELIMINARY_AFTER and num_matvecs >= 2 * k + 2:
+                shown, pairs = True, make()
+                yield from self._preliminary((pairs.directions[0], pairs.directions[-1]), pairs)
+            said = f"Looking for the directions of largest and smallest curvature: {num_matvecs} Hessian-vector products so far."
+            self._tell(self._widget(), status="directions", caption=[said], eta=None)
             if now - chunk > _CHUNK:
                 yield
                 chunk = time.perf_counter()
@@ -136,13 +138,12 @@ class Session:
             found.append(gradient_direction(self.problem))
         self._offer(found, default=self.own or (pairs.directions[0], pairs.directions[-1]))
 
-    def _preliminary(self, pairs: HessianDirections) -> Iterator[None]:
-        """A 5 × 5 picture along the extreme Ritz vectors as they stand."""
-        x, y = pairs.directions[0], pairs.directions[-1]
+    def _preliminary(self, axes: tuple[Direction, ...], pairs: HessianDirections | None) -> Iterator[None]:
+        """A 5 × 5 picture along the user's own axes, or along the extreme Ritz vectors as they stand."""
         survey = PlaneSurvey(
             self.problem,
-            Plane(self.problem.point, (x, y)),
-            facts(self.problem, pairs.summary),
+            Plane(self.problem.point, (axes[0], axes[1])),
+            facts(self.problem, pairs.summary if pairs else None),
             resolution=(_PRELIMINARY_RESOLUTION, _PRELIMINARY_RESOLUTION),
             tolerance=0.0,
             seed=self.seed,
@@ -151,7 +152,7 @@ class Session:
             yield
         widget = self._widget()
         if widget is not None:
-            widget.publish(catalog=[catalog_entry(d) for d in pairs.directions])
+            widget.publish(catalog=[catalog_entry(d) for d in (pairs.directions if pairs else axes)])
             widget.show(survey.landscape(), new_epoch=True)
 
     def _offer(self, found: list[Direction], default: tuple[Direction, ...]) -> None:
