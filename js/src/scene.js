@@ -123,7 +123,7 @@ export function createScene({ box, holder, onpaint, onfail, signal }) {
     surface.dispose();
     axes.dispose();
     renderer.dispose();
-    renderer.forceContextLoss();
+    if (!renderer.getContext().isContextLost()) renderer.forceContextLoss();
     renderer = null;
     leave(tenant);
   }

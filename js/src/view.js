@@ -166,9 +166,17 @@ export function createView({ state, el }) {
     schedule();
   });
 
-  const width = new ResizeObserver(([entry]) => {
-    root.classList.toggle("lw-wide", entry.contentRect.width >= WIDE);
-    root.classList.toggle("lw-narrow", entry.contentRect.width < COMPACT);
+  // Changing the layout inside the observer would change the very size it observes, which browsers report as an error.
+  let arranging = 0;
+  function arrange() {
+    arranging = 0;
+    const { clientWidth } = root;
+    root.classList.toggle("lw-wide", clientWidth >= WIDE);
+    root.classList.toggle("lw-narrow", clientWidth < COMPACT);
+  }
+  arrange();
+  const width = new ResizeObserver(() => {
+    arranging ||= requestAnimationFrame(arrange);
   });
   width.observe(root);
 
@@ -210,6 +218,7 @@ export function createView({ state, el }) {
       detach();
       unsubscribe();
       width.disconnect();
+      cancelAnimationFrame(arranging);
       scene.dispose();
       root.remove();
     },

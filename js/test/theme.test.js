@@ -1,0 +1,37 @@
+import { expect, test, vi } from "vitest";
+import { makeGrid, sendGrid } from "../dev/model.js";
+import { mount, painted } from "./harness.js";
+
+test("follows JupyterLab's theme while it changes", async () => {
+  const style = document.createElement("style");
+  style.textContent = "body.test-dark { --jp-layout-color0: rgb(17, 17, 17); --jp-ui-font-color0: rgb(255, 255, 255) }";
+  document.head.append(style);
+  const { root, page, model } = mount();
+  sendGrid(model, makeGrid({ rows: 9, columns: 9 }));
+  await painted(root);
+  expect(root.dataset.theme).toBe("light");
+  expect(page.theme.dark).toBe(false);
+  const ink = getComputedStyle(root).color;
+
+  document.body.className = "test-dark";
+  await vi.waitFor(() => expect(root.dataset.theme).toBe("dark"));
+  expect(page.theme.dark).toBe(true);
+  expect(getComputedStyle(root).color).toBe("rgb(255, 255, 255)");
+  expect(page.theme.background).toBe("rgb(17, 17, 17)");
+
+  document.body.className = "";
+  await vi.waitFor(() => expect(root.dataset.theme).toBe("light"));
+  expect(getComputedStyle(root).color).toBe(ink);
+  style.remove();
+});
+
+test("a dark page without any variables is dark too, also around a shadow root", async () => {
+  const host = document.createElement("div");
+  host.style.background = "#101418";
+  document.body.append(host);
+  const { root, model } = mount({}, { into: host.attachShadow({ mode: "open" }) });
+  expect(root.dataset.theme).toBe("dark");
+  sendGrid(model, makeGrid({ rows: 9, columns: 9 }));
+  await painted(root);
+  host.remove();
+});
