@@ -23,8 +23,17 @@ const scenes = {
   log: { f: (a, b) => 1e-4 * 10 ** (3 * saddle(a, b)) },
 };
 
+// A browser without WebGL.
+if (query.has("flat")) {
+  const original = HTMLCanvasElement.prototype.getContext;
+  HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
+    return kind.startsWith("webgl") ? null : original.call(this, kind, ...rest);
+  };
+}
+
 const traits = {};
-for (const [name, value] of query) if (!["scene", "theme", "view"].includes(name)) traits[name] = JSON.parse(value);
+for (const [name, value] of query)
+  if (!["scene", "theme", "view", "flat"].includes(name)) traits[name] = JSON.parse(value);
 if (scene === "done" || scene === "log") Object.assign(traits, { status: "done", progress: 1, ...traits });
 if (scene === "log") traits.log_scale = true;
 if (scene === "empty") Object.assign(traits, { status: "directions", catalog: [] });

@@ -33,6 +33,8 @@ const SHOTS = {
     1200,
     720,
   ],
+  flat: ["?flat", 1200, 720],
+  "flat-dark": ["?flat&theme=dark&scene=holes&saddles=0", 800, 720],
   middle: ["?", 800, 1000],
   huge: ["?height=640", 1400, 900],
 };

@@ -8,14 +8,20 @@ export function createColorbar() {
   const bar = h("div", { class: "lw-bar" });
   const labels = h("div", { class: "lw-bar-labels" });
   const title = h("div", { class: "lw-bar-title" });
-  const object = h("div", { class: "lw-colorbar", "aria-hidden": "true", hidden: true }, title, bar, labels);
+  const note = h("div", { class: "lw-bar-note" }, "paler: predicted");
+  const object = h("div", { class: "lw-colorbar", "aria-hidden": "true", hidden: true }, title, bar, labels, note);
 
   return {
     object,
 
-    /** @param {Scale} scale @param {string} colormap */
-    update(scale, colormap) {
+    /**
+     * @param {Scale} scale
+     * @param {string} colormap
+     * @param {boolean} predicted are there cells that were not measured?
+     */
+    update(scale, colormap, predicted) {
       object.hidden = false;
+      note.hidden = !predicted;
       title.textContent = scale.title;
       bar.style.background = cssGradient(colormap);
       labels.replaceChildren(

@@ -35,12 +35,17 @@ export function shape(kind) {
  * @property {number} beta
  */
 
+/** @typedef {[number, number, number, number]} Box left, top, right, bottom */
+
+/** @param {Box} a @param {Box} b */
+const overlap = (a, b) => a[0] < b[2] && a[2] > b[0] && a[1] < b[3] && a[3] > b[1];
+
 export function createMarkers() {
   const object = h("div", { class: "lw-marks", "aria-hidden": "true" });
   const cursor = h("div", { class: "lw-cursor", hidden: true });
   object.append(cursor);
 
-  /** @type {{ mark: Mark, element: HTMLElement }[]} */
+  /** @type {{ mark: Mark, element: HTMLElement, text: HTMLElement }[]} */
   let entries = [];
   let now = "";
 
@@ -57,20 +62,40 @@ export function createMarkers() {
         const text = h("span", { class: "lw-mark-text" }, mark.text);
         const element = h("div", { class: "lw-mark", "data-kind": mark.kind }, shape(mark.kind), text);
         object.append(element);
-        return { mark, element };
+        return { mark, element, text };
       });
     },
 
     /**
+     * Put the marks where they belong. Words that would cover another mark go below their own; where that is taken too they are left
+     * out, and the table under the picture has them.
+     *
      * @param {(mark: Mark) => { x: number, y: number, hidden: boolean } | null} place
      */
     place(place) {
-      for (const { mark, element } of entries) {
-        const at = place(mark);
-        element.hidden = at === null;
-        if (!at) continue;
-        element.classList.toggle("lw-behind", at.hidden);
-        element.style.transform = `translate(${at.x.toFixed(1)}px, ${at.y.toFixed(1)}px)`;
+      const placed = entries.flatMap((entry) => {
+        const at = place(entry.mark);
+        entry.element.hidden = at === null;
+        return at ? [{ ...entry, ...at }] : [];
+      });
+
+      /** @type {Box[]} */
+      const taken = [];
+      for (const { element, text, x, y, hidden } of placed) {
+        element.style.transform = `translate(${x.toFixed(1)}px, ${y.toFixed(1)}px)`;
+        element.classList.toggle("lw-behind", hidden);
+        if (hidden) continue;
+        const half = text.offsetWidth / 2;
+        const above = /** @type {Box} */ ([x - half, y - 28, x + half, y - 10]);
+        const below = /** @type {Box} */ ([x - half, y + 10, x + half, y + 28]);
+        const others = placed.filter((other) => other.element !== element);
+        const shapes = others.map((other) => /** @type {Box} */ ([other.x - 9, other.y - 9, other.x + 9, other.y + 9]));
+        /** @param {Box} box */
+        const free = (box) => ![...taken, ...shapes].some((other) => overlap(box, other));
+        const side = free(above) ? above : free(below) ? below : null;
+        element.classList.toggle("lw-below", side === below);
+        element.classList.toggle("lw-crowded", side === null);
+        if (side) taken.push(side);
       }
     },
 

@@ -83,3 +83,11 @@ export function triangulate({ states, rows, columns, index, strides }) {
     for (let c = 0; c + stride < columns; c += stride) visit(r, c, stride);
   return count;
 }
+
+/** Is there anything to draw yet? @param {{ states: Uint8Array, rows: number, columns: number }} grid */
+export function isDrawable({ states, rows, columns }) {
+  const squares = (rows - 1) * (columns - 1);
+  return (
+    triangulate({ states, rows, columns, index: new Uint32Array(6 * squares), strides: new Uint16Array(squares) }) > 0
+  );
+}

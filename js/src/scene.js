@@ -10,6 +10,7 @@ import { createCamera } from "./camera.js";
 import { h } from "./dom.js";
 import { createLabels } from "./labels.js";
 import { createMarkers, criticalMarks } from "./markers.js";
+import { isDrawable } from "./mesh.js";
 import { pick } from "./pick.js";
 import { enter, leave } from "./pool.js";
 import { createScale, isKnown } from "./scale.js";
@@ -49,6 +50,8 @@ export function createScene({ box, holder, onpaint, onfail, signal }) {
   let still = null;
   /** @type {Grid | null} */
   let grid = null;
+  /** @type {Grid | null} */
+  let coming = null;
   /** @type {Scale | null} */
   let scale = null;
   /** @type {Look} */
@@ -126,6 +129,15 @@ export function createScene({ box, holder, onpaint, onfail, signal }) {
     if (!renderer.getContext().isContextLost()) renderer.forceContextLoss();
     renderer = null;
     leave(tenant);
+  }
+
+  /** @param {Grid | null} next */
+  function adopt(next) {
+    grid = next;
+    cursor = null;
+    dirty.fresh = true;
+    dirty.axes = true;
+    invalidate();
   }
 
   function refreshData() {
@@ -259,17 +271,26 @@ export function createScene({ box, holder, onpaint, onfail, signal }) {
       return surface.lattice.triangles;
     },
 
-    /** Another grid: everything is new but the camera. @param {Grid | null} next */
+    /**
+     * Another grid: everything is new but the camera.
+     *
+     * Until its first cells are there the present picture stays, faintly: an empty box would blink at each move of a slider.
+     *
+     * @param {Grid | null} next
+     */
     setGrid(next) {
-      grid = next;
-      cursor = null;
-      dirty.fresh = true;
-      dirty.axes = true;
-      invalidate();
+      const wait = next !== null && grid !== null && surface.lattice.triangles > 0 && !isDrawable(next);
+      coming = wait ? next : null;
+      box.toggleAttribute("data-waiting", wait);
+      if (!wait) adopt(next);
     },
 
     /** Some cells of the grid changed. @param {Uint32Array} indices */
     patch(indices) {
+      if (coming) {
+        this.setGrid(coming);
+        return;
+      }
       if (!grid) return;
       for (const index of indices) {
         const row = Math.floor(index / grid.columns);

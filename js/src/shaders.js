@@ -52,7 +52,7 @@ void main() {
   float lightness = dot(color, vec3(0.299, 0.587, 0.114));
 
   // What was not measured is a little paler.
-  color = mix(mix(vec3(lightness), color, 0.68) * 0.95 + 0.05, color, vSure);
+  color = mix(mix(vec3(lightness), color, 0.74) * 0.96 + 0.04, color, vSure);
 
   // Negative curvature: a tint inside, a thin line along its border.
   float inside = smoothstep(0.0, 0.5, vBend);

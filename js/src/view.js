@@ -1,6 +1,6 @@
 // One view: the box with the picture, what surrounds it, and who is told when something changes.
 
-/** @import { Look, State, Theme } from "./types" */
+/** @import { Grid, Look, Scale, State, Theme } from "./types" */
 import { createCaption } from "./caption.js";
 import { createColorbar } from "./colorbar.js";
 import { createControls } from "./controls.js";
@@ -28,7 +28,7 @@ export function createView({ state, el }) {
     class: "lw-canvas",
     tabindex: 0,
     role: "img",
-    "aria-label": "loss surface",
+    "aria-label": "loss surface, nothing measured yet",
     "data-lm-suppress-shortcuts": "true",
   });
   const empty = h("div", { class: "lw-empty" }, h("div", { class: "lw-empty-art", "aria-hidden": "true" }), h("p", {}));
@@ -48,7 +48,6 @@ export function createView({ state, el }) {
 
   /** @type {Theme} */
   let theme = { dark: false, foreground: "#222", muted: "#666", background: "#fff" };
-  let name = "";
 
   /** @type {Parameters<typeof createScene>[0]} */
   const options = {
@@ -56,7 +55,10 @@ export function createView({ state, el }) {
     holder,
     signal,
     onpaint({ grid, scale, triangles }) {
-      if (scale) colorbar.update(scale, look().colormap);
+      if (grid && scale) {
+        colorbar.update(scale, look().colormap, grid.states.includes(1));
+        describe(grid, scale);
+      }
       if (grid && triangles > 0) root.dataset.painted = String(grid.header.epoch);
       readout.refresh();
     },
@@ -121,7 +123,6 @@ export function createView({ state, el }) {
     error.hidden = !message;
     empty.hidden = Boolean(header);
     setText(/** @type {Element} */ (empty.lastElementChild), statusText(state));
-    describe();
 
     // What tests and other scripts may rely on.
     Object.assign(root.dataset, {
@@ -135,20 +136,16 @@ export function createView({ state, el }) {
     });
   }
 
-  // The picture in one sentence.
-  function describe() {
-    const grid = state.grid;
-    const scale = scene.scale;
-    if (!grid) name = "loss surface, nothing measured yet";
-    else {
-      const { header } = grid;
-      const counts = header.critical.map(({ kind }) => kind);
-      const saddles = counts.filter((kind) => kind.includes("saddle")).length;
-      const base = scale && !scale.log ? (header.center_loss ?? 0) : 0;
-      const lowest = scale ? `, lowest ${formatValue(scale.log ? 10 ** scale.min : base + scale.min)}` : "";
-      const highest = scale ? `, highest ${formatValue(scale.log ? 10 ** scale.max : base + scale.max)}` : "";
-      name = `loss surface, ${grid.columns} by ${grid.rows} cells, ${header.measured} measured${lowest}${highest}, ${saddles} ${saddles === 1 ? "saddle" : "saddles"} in this slice. Arrow keys turn it, plus and minus zoom, Home resets the view.`;
-    }
+  /** The picture in one sentence. @param {Grid} grid @param {Scale} scale */
+  function describe({ header, columns, rows }, { log, min, max }) {
+    /** @param {number} value */
+    const loss = (value) => formatValue(log ? 10 ** value : (header.center_loss ?? 0) + value);
+    const saddles = header.critical.filter(({ kind }) => kind.includes("saddle")).length;
+    const name = [
+      `loss surface, ${columns} by ${rows} cells, ${header.measured} measured`,
+      `lowest ${loss(min)}, highest ${loss(max)}`,
+      `${saddles} ${saddles === 1 ? "saddle" : "saddles"} in this slice. Arrow keys turn it, plus and minus zoom, Home resets the view.`,
+    ].join(", ");
     if (holder.getAttribute("aria-label") !== name) holder.setAttribute("aria-label", name);
   }
 

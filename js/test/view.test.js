@@ -102,6 +102,66 @@ test("the camera stays through patches, other planes and other resolutions", asy
   expect(view.page.camera).toEqual([0.7, 1.1, -1.3]);
 });
 
+test("between two planes the old picture stays, faintly, until there is something new to draw", async () => {
+  const view = mount();
+  sendGrid(view.model, makeGrid({ rows: 9, columns: 9 }));
+  await painted(view.root);
+  const before = covered(view);
+  const box = view.root.querySelector(".lw-box");
+  const next = makeGrid({ rows: 17, columns: 17, f: () => 1 });
+  sendGrid(view.model, makeGrid({ rows: 17, columns: 17, stateOf: () => 0, header: { epoch: 1 } }));
+  expect(covered(view)).toBe(before);
+  expect(box.hasAttribute("data-waiting")).toBe(true);
+  sendPatch(view.model, next, [0], { epoch: 1, seq: 1 });
+  expect(covered(view)).toBe(before);
+  expect(view.root.dataset.painted).toBe("0");
+
+  sendPatch(view.model, next, [1, 17, 18], { epoch: 1, seq: 2 });
+  await painted(view.root, 1);
+  expect(box.hasAttribute("data-waiting")).toBe(false);
+  expect(covered(view)).toBeLessThan(before / 20);
+});
+
+test("words of marks never cover each other", async () => {
+  const view = mount({ saddles: 1 }, { width: 480 });
+  sendGrid(view.model, makeGrid({ header: { critical: saddlePoints() } }));
+  await painted(view.root);
+  const boxes = [...view.root.querySelectorAll(".lw-mark:not(.lw-behind, .lw-crowded) .lw-mark-text")].map((element) =>
+    element.getBoundingClientRect(),
+  );
+  expect(boxes.length).toBeGreaterThan(0);
+  for (const a of boxes)
+    for (const b of boxes)
+      if (a !== b)
+        expect(a.left < b.right && a.right > b.left && a.top + 2 < b.bottom && a.bottom > b.top + 2).toBe(false);
+});
+
+test("predicted cells are paler, and that is said", async () => {
+  const view = mount({ contours: false });
+  sendGrid(view.model, makeGrid({ rows: 17, columns: 17 }));
+  await painted(view.root);
+  const measured = pixels(view);
+  const note = view.root.querySelector(".lw-bar-note");
+  expect(note.hidden).toBe(true);
+  sendPatch(
+    view.model,
+    makeGrid({ rows: 17, columns: 17, stateOf: () => 1 }),
+    Array.from({ length: 289 }, (_, k) => k),
+    { seq: 1 },
+  );
+  const predicted = pixels(view);
+  expect(note.hidden).toBe(false);
+  expect(differing(measured, predicted)).toBeGreaterThan(5_000);
+  const spread = ({ data }) => {
+    let sum = 0;
+    for (let k = 0; k < data.length; k += 4)
+      if (data[k + 3] > 250)
+        sum += Math.max(data[k], data[k + 1], data[k + 2]) - Math.min(data[k], data[k + 1], data[k + 2]);
+    return sum;
+  };
+  expect(spread(predicted)).toBeLessThan(0.9 * spread(measured));
+});
+
 test("saddle highlighting changes pixels and marks critical points; off leaves the trained point alone", async () => {
   const view = mount({ saddles: 0 });
   sendGrid(view.model, makeGrid({ header: { critical: saddlePoints() } }));
