@@ -9,9 +9,13 @@ await build({
   format: "esm",
   minify: true,
   target: "es2022",
-  legalComments: "none",
+  legalComments: "eof",
   outdir: "../landscape_widget/view/static",
   logLevel: "info",
+
+  // Notebooks evaluate the bundle once per widget, and three.js would warn of each copy; nothing is shared between them.
+  define: { "window.__THREE__": "false" },
+  logOverride: { "assign-to-define": "silent" },
 });
 
 await build({

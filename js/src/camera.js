@@ -13,7 +13,7 @@ const FIELD = 30;
 const NARROW = 1.32;
 
 /** Polar angle from above and azimuth, in degrees. @type {Record<string, [number, number]>} */
-export const VIEWS = { home: [57, 36], top: [0.01, 0], front: [86, 0], side: [86, 90] };
+export const VIEWS = { home: [55, 25], top: [0.01, 0], front: [86, 0], side: [86, 90] };
 
 /**
  * @param {object} options
