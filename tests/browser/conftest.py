@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import chromium
+import harness
 import pytest
-from harness import CHROMIUM_ARGUMENTS, PATIENCE_MS, LabPage, Server, Witness, lab_server, voila_server
+from harness import LabPage, Server, Witness
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show with a failure what browser and server said."""
+    report = yield
+    if report.failed and isinstance(item, pytest.Function):
+        for fixture in item.funcargs.values():
+            if isinstance(fixture, Witness):
+                report.sections.append(("console of the browser", "\n".join(fixture.console)))
+            if isinstance(fixture, Server):
+                report.sections.append((f"end of {fixture.log.name}", fixture.log.read_text()[-8000:]))
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -16,14 +30,14 @@ def browser() -> Iterator[Browser]:
     path = chromium.find()
     assert path, f"There is no browser. {chromium.HOW}"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=path, args=harness.CHROMIUM_ARGUMENTS)
         yield browser
         browser.close()
 
 
 @pytest.fixture(scope="session")
-def lab_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with lab_server(tmp_path_factory.mktemp("lab")) as server:
+def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with harness.lab_server(tmp_path_factory.mktemp("lab")) as server:
         yield server
 
 
@@ -36,7 +50,7 @@ def witness() -> Witness:
 def context(browser: Browser, witness: Witness) -> Iterator[BrowserContext]:
     """A fresh browser profile; the test fails if any of its pages reports an error."""
     context = browser.new_context(viewport={"width": 1200, "height": 900}, reduced_motion="reduce")
-    context.set_default_timeout(PATIENCE_MS)
+    context.set_default_timeout(harness.PATIENCE_MS)
     witness.watch(context)
     yield context
     context.close()
@@ -49,29 +63,36 @@ def page(context: BrowserContext) -> Page:
 
 
 @pytest.fixture
-def lab(lab_session: Server, page: Page, request: pytest.FixtureRequest) -> Iterator[Callable[..., LabPage]]:
+def lab(lab_server: Server, page: Page, request: pytest.FixtureRequest) -> Iterator[Callable[..., LabPage]]:
     """Open a notebook with the given cells in JupyterLab; its kernel ends with the test."""
 
     def open_notebook(*cells: str) -> LabPage:
         name = f"{request.node.name}.ipynb"
-        lab_session.write_notebook(name, list(cells))
-        return LabPage(page, lab_session, name)
+        lab_server.write_notebook(name, list(cells))
+        return LabPage(page, lab_server, name)
 
     yield open_notebook
     for tab in page.context.pages:  # first, or they would complain that their kernel is gone
         tab.close()
-    lab_session.end_sessions()
+    lab_server.end_sessions()
 
 
 @pytest.fixture
-def voila(tmp_path: Path, page: Page) -> Iterator[Callable[..., Page]]:
-    """Open a notebook with the given cells in a Voila of its own: its kernels end only with the server."""
-    with voila_server(tmp_path, "--show_tracebacks=True") as server:
+def voila_server(tmp_path: Path) -> Iterator[Server]:
+    """A Voila for one test: its kernels end only with the server."""
+    with harness.voila_server(tmp_path, "--show_tracebacks=True") as server:
+        yield server
 
-        def open_notebook(*cells: str, query: str = "") -> Page:
-            server.write_notebook("page.ipynb", list(cells))
-            page.goto(f"{server.address}voila/render/page.ipynb{query}")
-            return page
 
-        yield open_notebook
-        page.goto("about:blank")
+@pytest.fixture
+def voila(voila_server: Server, page: Page) -> Iterator[Callable[..., Page]]:
+    """Open a notebook with the given cells in Voila."""
+
+    def open_notebook(*cells: str, query: str = "") -> Page:
+        voila_server.write_notebook("page.ipynb", list(cells))
+        page.goto(f"{voila_server.address}voila/render/page.ipynb{query}")
+        return page
+
+    yield open_notebook
+    for tab in page.context.pages:  # first, or they would complain that the server is gone
+        tab.close()

@@ -44,10 +44,11 @@ CHROMIUM_ARGUMENTS = [
 
 @dataclass(frozen=True)
 class Server:
-    """A server that answers at `address` and reads its notebooks from `folder`."""
+    """A server that answers at `address`, reads its notebooks from `folder` and writes what happens to `log`."""
 
     address: str
     folder: Path
+    log: Path
 
     def write_notebook(self, name: str, cells: list[str]) -> Path:
         """Write a notebook with these code cells."""
@@ -88,8 +89,9 @@ def lab_server(folder: Path) -> Iterator[Server]:
         *(f"--ServerApp.root_dir={notebooks}", f"--IdentityProvider.token={TOKEN}"),
         "--LabApp.expose_app_in_browser=True",
     ]
-    with running(command, jupyter_environment(folder), f"http://127.0.0.1:{port}/", "api", folder / "lab.log"):
-        yield Server(f"http://127.0.0.1:{port}/", notebooks)
+    address, log = f"http://127.0.0.1:{port}/", folder / "lab.log"
+    with running(command, jupyter_environment(folder), address, "api", log):
+        yield Server(address, notebooks, log)
 
 
 @contextlib.contextmanager
@@ -102,9 +104,9 @@ def voila_server(folder: Path, *options: str) -> Iterator[Server]:
         *(sys.executable, "-m", "voila", str(notebooks), "--no-browser", "--Voila.ip=127.0.0.1"),
         *(f"--port={port}", "--Voila.port_retries=0", *options),
     ]
-    address = f"http://127.0.0.1:{port}/"
-    with running(command, jupyter_environment(folder), address, "voila/static/voila.js", folder / "voila.log"):
-        yield Server(address, notebooks)
+    address, log = f"http://127.0.0.1:{port}/", folder / "voila.log"
+    with running(command, jupyter_environment(folder), address, "voila/static/voila.js", log):
+        yield Server(address, notebooks, log)
 
 
 @contextlib.contextmanager
@@ -193,6 +195,7 @@ class Witness:
 
     errors: list[str] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)
+    console: list[str] = field(default_factory=list)
 
     def watch(self, context: BrowserContext) -> None:
         """Listen to every page of `context`, and let none of them reach beyond this machine."""
@@ -201,7 +204,8 @@ class Witness:
         context.route(lambda url: not is_local(url), self.refuse)
 
     def hear(self, message: ConsoleMessage) -> None:
-        """Keep errors, except the browser's own about what was refused."""
+        """Keep what is said, and among the errors all but the browser's own about what was refused."""
+        self.console.append(f"{message.type}: {message.text} ({message.location['url']})")
         if message.type == "error" and is_local(message.location["url"] or "data:"):
             self.errors.append(f"{message.text} ({message.location['url']})")
 
@@ -361,9 +365,10 @@ class Surface:
                 arg=[self.root.element_handle(), condition],
             )
         except Exception as error:
-            error.add_note(f"waited for: {condition}")
-            if self.root.count():
-                error.add_note(f"the widget: {self.data()}\nsays: {self.root.inner_text()}")
+            shown = self.root.inner_text() if self.root.count() else self.page.inner_text("body")
+            error.add_note(
+                f"waited for: {condition}\nthe widget: {self.data() if self.root.count() else 'none'}\n{shown}"
+            )
             raise
         return seen.json_value()
 

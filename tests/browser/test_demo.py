@@ -28,15 +28,17 @@ def installed(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def address(installed: Path, tmp_path: Path) -> Iterator[str]:
+def address(installed: Path, tmp_path: Path, page: Page) -> Iterator[str]:
     port = free_port()
     env = jupyter_environment(tmp_path) | {"PYTHONPATH": str(installed)}
     code = "import sys, landscape_widget.cli as cli; print(cli.__file__, flush=True); sys.exit(cli.main())"
-    command = [sys.executable, "-c", code, "demo", "--no-browser", "--port", str(port)]
+    command = [sys.executable, "-P", "-c", code, "demo", "--no-browser", "--port", str(port)]
     address = f"http://127.0.0.1:{port}/"
     log = tmp_path / "demo.log"
     with running(command, env, address, "voila/static/voila.js", log) as process:
         yield address
+        for tab in page.context.pages:  # first, or they would complain that the server is gone
+            tab.close()
         said = log.read_text()
         assert said.startswith(str(installed))
         assert address in said
