@@ -26,6 +26,8 @@ from landscape_widget.landscape import CriticalPoint, Curvature, Landscape, Pred
 
 # A chunk of work between two chances to stop, in seconds (or one pass over the data, if that is longer).
 _CHUNK = 0.05
+# Round-off of a loss, in machine epsilons: a sum over the batch.
+_ROUND_OFF = 64
 # Extrema less persistent than this share of the range are noise.
 _PERSISTENCE = 2e-3
 
@@ -200,11 +202,15 @@ class PlaneSurvey:
         if self.spans is None:
             a, _, c = self.curvature
             norms = self.plane.norms
-            for spans in find_spans(
-                self._probe, norms, (a / norms[0] ** 2, c / norms[1] ** 2), self.facts.theta_norm, self.window
-            ):
-                self.spans = spans or self.spans
-                yield
+            self.spans = yield from find_spans(
+                self._probe,
+                norms,
+                (a / norms[0] ** 2, c / norms[1] ** 2),
+                self.facts.theta_norm,
+                self.window,
+                noise=_ROUND_OFF * torch.finfo(self.problem.dtype).eps * abs(self.facts.center_loss),
+            )
+            yield
         while True:
             began = time.perf_counter()
             alphas, betas = self.coordinates()

@@ -1,14 +1,19 @@
-"""The window: how far to look along each axis. Found on the true loss; the curvature only seeds the search."""
+"""The window: how far to look along each axis. Found on the true loss; the curvature only seeds the search.
+
+Every search is a generator that yields after each probe, so that it can be stopped between two, and returns its result.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 WINDOWS = ("saddle", "wide")
+
+Spans = tuple[float, float]
 
 # Share of the displayed range that a dip along negative curvature must have to be seen at first sight.
 _VISIBLE_SHARE = 0.2
@@ -16,23 +21,46 @@ _VISIBLE_SHARE = 0.2
 _RISE = 1.5
 # Half-width of the wide window, in ‖θ*‖.
 _WIDE = 0.5
+# Without negative curvature the rise shown is the loss itself, or if that is less, the rise at this part of ‖θ*‖
+# along the stiffer axis.
+_CLOSE = 0.05
 _DOUBLINGS, _BISECTIONS, _PROFILE, _NARROWINGS = 14, 5, 8, 10
 
 
 @dataclass
 class Probes:
-    """Losses along the axes, each measured once: ``loss(alpha, beta)`` is asked through :meth:`at`."""
+    """Losses at points of the plane, in steps of unit length along its axes; each is measured once.
+
+    ``noise`` is a loss difference below which nothing is concluded: round-off of the loss.
+    """
 
     loss: Callable[[float, float], float]
+    noise: float
     known: dict[tuple[float, float], float] = field(default_factory=dict)
 
-    def at(self, alpha: float, beta: float) -> float:
-        """The loss at a point; inf where it is not finite (a window must not end there)."""
-        key = (alpha, beta)
-        if key not in self.known:
-            value = self.loss(alpha, beta)
-            self.known[key] = value if math.isfinite(value) else math.inf
-        return self.known[key]
+    def at(self, x: float, y: float) -> float:
+        """The loss; inf where it is not finite (a window must not end there)."""
+        if (x, y) not in self.known:
+            value = self.loss(x, y)
+            self.known[x, y] = value if math.isfinite(value) else math.inf
+        return self.known[x, y]
+
+    def along(self, axis: int, t: float) -> float:
+        """The loss at a step t along one axis."""
+        return self.at(t, 0.0) if axis == 0 else self.at(0.0, t)
+
+    def lower(self, axis: int, t: float) -> float:
+        """The smaller loss of the two steps ±t."""
+        return min(self.along(axis, t), self.along(axis, -t))
+
+    def rise(self, axis: int, t: float) -> float:
+        """How much the loss has risen at the higher of the two steps ±t."""
+        return max(self.along(axis, t), self.along(axis, -t)) - self.center
+
+    @property
+    def center(self) -> float:
+        """The loss at θ*."""
+        return self.at(0.0, 0.0)
 
 
 def find_spans(
@@ -41,12 +69,14 @@ def find_spans(
     curvatures: tuple[float, float],
     theta_norm: float,
     window: str,
-) -> Iterator[tuple[float, float] | None]:
-    """Half-widths along the two axes, in coordinates of the axes; yields None after every probe and the half-widths last.
+    *,
+    noise: float = 0.0,
+) -> Generator[None, None, Spans]:
+    """Half-widths along the two axes, in coordinates of the axes.
 
     "wide" looks half of ‖θ*‖ far along both. "saddle" looks just far enough: along an axis of negative curvature to
     where the loss returns to its value at the centre (at most ‖θ*‖), along the other so far that the rise is one to
-    two times that dip; narrower where the dip would be under a fifth of what is displayed. Without negative curvature
+    two times that dip; narrower where the dip would be under a fifth of what is displayed. Where the loss shows no dip,
     both axes get the same rise.
 
     Parameters
@@ -61,125 +91,130 @@ def find_spans(
         ‖θ*‖; 0 counts as 1.
     window
         "saddle" or "wide".
+    noise
+        Round-off of the loss: smaller dips are none.
+
+    Yields
+    ------
+    None
+        After every probe or few.
+
+    Returns
+    -------
+    tuple of float
+        The half-widths.
     """
     if window not in WINDOWS:
         raise ValueError(f"expected window 'saddle' or 'wide', got {window!r}")
     reach = theta_norm or 1.0
     if window == "wide":
-        yield (_WIDE * reach / norms[0], _WIDE * reach / norms[1])
-        return
-    # In units of ‖Δθ‖ from here on.
-    probes = Probes(lambda a, b: loss(a / norms[0], b / norms[1]))
-    axes = [lambda t: (t, 0.0), lambda t: (0.0, t)]
-    dips: list[tuple[float, float] | None] = []
-    for axis, curvature in zip(axes, curvatures, strict=True):
-        dip = None
-        if curvature < 0:
-            for dip in _dip(probes, axis, curvature, reach):  # noqa: B007 - the last value is the result
-                yield None
-        # A curvature whose dip the loss itself does not show (its residual, a kink) gives no window.
-        dips.append(dip if dip and dip[1] > 0 else None)
-    if dips[0] is None and dips[1] is None:
-        spans = [0.0, 0.0]
-        rise = math.nan
-        stiff = int(abs(curvatures[1]) > abs(curvatures[0]))
-        for number in (stiff, 1 - stiff):
-            if math.isnan(rise):
-                center = probes.at(0.0, 0.0)
-                rise = max(abs(center), _rise(probes, axes[number], 0.05 * reach))
-            for span in _width_for_rise(probes, axes[number], curvatures[number], rise, reach):
-                spans[number] = span
-                yield None
+        spans = _WIDE * reach, _WIDE * reach
     else:
-        spans = [dip[0] if dip else 0.0 for dip in dips]
-        for number, dip in enumerate(dips):
-            other = dips[1 - number]
-            if dip is None and other is not None:
-                for span in _width_for_rise(probes, axes[number], curvatures[number], _RISE * other[1], reach):
-                    spans[number] = span
-                    yield None
-        deeper = max((d[1], -i) for i, d in enumerate(dips) if d is not None)
-        for narrowed in _until_visible(probes, (spans[0], spans[1]), -deeper[1]):
-            spans = list(narrowed)
-            yield None
-    yield (spans[0] / norms[0], spans[1] / norms[1])
+        probes = Probes(lambda x, y: loss(x / norms[0], y / norms[1]), noise)
+        first = yield from _dip(probes, 0, curvatures[0], reach)
+        second = yield from _dip(probes, 1, curvatures[1], reach)
+        spans = yield from _spans_around(probes, first, second, curvatures, reach)
+    return spans[0] / norms[0], spans[1] / norms[1]
+
+
+def _spans_around(
+    probes: Probes,
+    first: tuple[float, float] | None,
+    second: tuple[float, float] | None,
+    curvatures: tuple[float, float],
+    reach: float,
+) -> Generator[None, None, Spans]:
+    """Half-widths that show the dips along the two axes; of equal rise where there is none."""
+    if first is None and second is None:
+        return (yield from _equal_rise(probes, curvatures, reach))
+    if first is not None and second is not None:
+        spans, deeper = (first[0], second[0]), int(second[1] > first[1])
+    elif second is not None:
+        spans, deeper = ((yield from _width_of_rise(probes, 0, curvatures[0], _RISE * second[1], reach)), second[0]), 1
+    else:
+        assert first is not None
+        spans, deeper = (first[0], (yield from _width_of_rise(probes, 1, curvatures[1], _RISE * first[1], reach))), 0
+    return (yield from _until_visible(probes, spans, deeper))
 
 
 def _dip(
-    probes: Probes, axis: Callable[[float], tuple[float, float]], curvature: float, reach: float
-) -> Iterator[tuple[float, float]]:
-    """(half-width, depth) of the dip along an axis of negative curvature; better with every item."""
-    center = probes.at(0.0, 0.0)
+    probes: Probes, axis: int, curvature: float, reach: float
+) -> Generator[None, None, tuple[float, float] | None]:
+    """(half-width, depth) of the dip along an axis of negative curvature; None where the loss has none above its noise.
 
-    def below(t: float) -> bool:
-        return min(probes.at(*axis(t)), probes.at(*axis(-t))) < center
-
+    There may be none: the curvature has its own error, and at a kink the Hessian does not describe the slice.
+    """
+    if curvature >= 0:
+        return None
+    threshold = probes.center - probes.noise
     # Where the quadratic would have lowered the loss by a tenth of itself.
-    t = min(reach, math.sqrt(2 * 0.1 * max(abs(center), 1e-6) / abs(curvature)))
-    low, high = 0.0, reach
+    t = min(reach, math.sqrt(0.2 * max(abs(probes.center), 1e-6) / abs(curvature)))
+    low, high = 0.0, math.inf
     for _ in range(_DOUBLINGS):
-        if below(t):
-            low = t
-            if t >= reach:
-                break
-            t = min(2 * t, reach)
-        else:
-            high = t
-            if low:
-                break
-            t /= 2
-        yield t, 0.0
+        is_below = probes.lower(axis, t) < threshold
+        yield
+        low, high = (t, high) if is_below else (low, t)
+        if (low and math.isfinite(high)) or low >= reach:
+            break
+        t = min(2 * t, reach) if is_below else t / 2
     if not low:
-        low = high = t
+        return None
+    high = min(high, reach)
     for _ in range(_BISECTIONS):
         if high - low <= 0.05 * high:
             break
         middle = 0.5 * (low + high)
-        low, high = (middle, high) if below(middle) else (low, middle)
-        yield high, 0.0
-    width = high
-    deepest = center
+        low, high = (middle, high) if probes.lower(axis, middle) < threshold else (low, middle)
+        yield
+    deepest = math.inf
     for fraction in np.linspace(0, 1, _PROFILE + 1)[1:]:
-        deepest = min(deepest, probes.at(*axis(float(fraction) * width)), probes.at(*axis(-float(fraction) * width)))
-        yield width, center - deepest
+        deepest = min(deepest, probes.lower(axis, float(fraction) * high))
+        yield
+    return high, probes.center - deepest
 
 
-def _rise(probes: Probes, axis: Callable[[float], tuple[float, float]], t: float) -> float:
-    return max(probes.at(*axis(t)), probes.at(*axis(-t))) - probes.at(0.0, 0.0)
+def _equal_rise(probes: Probes, curvatures: tuple[float, float], reach: float) -> Generator[None, None, Spans]:
+    """Half-widths along which the loss rises equally: by as much as it is, at least by what a short step shows."""
+    stiffer = int(abs(curvatures[1]) > abs(curvatures[0]))
+    rise = max(abs(probes.center), probes.rise(stiffer, _CLOSE * reach))
+    yield
+    first = yield from _width_of_rise(probes, 0, curvatures[0], rise, reach)
+    second = yield from _width_of_rise(probes, 1, curvatures[1], rise, reach)
+    return first, second
 
 
-def _width_for_rise(
-    probes: Probes, axis: Callable[[float], tuple[float, float]], curvature: float, rise: float, reach: float
-) -> Iterator[float]:
+def _width_of_rise(
+    probes: Probes, axis: int, curvature: float, rise: float, reach: float
+) -> Generator[None, None, float]:
     """The half-width at which the loss has risen by ``rise`` to within a third; at most ``reach``."""
-    t = math.sqrt(2 * rise / abs(curvature)) if curvature and rise > 0 else 0.1 * reach
-    t = min(t, reach)
+    t = min(reach, math.sqrt(2 * rise / abs(curvature)) if curvature and 0 < rise < math.inf else 0.1 * reach)
     low, high = 0.0, math.inf
     for _ in range(_DOUBLINGS):
-        got = _rise(probes, axis, t)
-        yield t
+        got = probes.rise(axis, t)
+        yield
         if 0.75 * rise <= got <= 1.33 * rise or (got < rise and t >= reach):
-            return
+            break
         low, high = (t, high) if got < rise else (low, t)
         t = min(2 * t, reach) if math.isinf(high) else 0.5 * (low + high)
+    return t
 
 
-def _until_visible(probes: Probes, spans: tuple[float, float], number: int) -> Iterator[tuple[float, float]]:
-    """Narrow the window until the dip along axis ``number`` is a fifth of the range it shows.
+def _until_visible(probes: Probes, spans: Spans, axis: int) -> Generator[None, None, Spans]:
+    """Narrow the window until the dip along ``axis`` is a fifth of the range it shows.
 
     At a point with a gradient one side of the axis, or a corner, can rise far above the dip. First the other axis is
     narrowed, then both: near the centre a slope alone makes half of the range a dip.
     """
+    fractions = np.linspace(-1, 1, 5)
     for attempt in range(_NARROWINGS):
-        yield spans
-        center = probes.at(0.0, 0.0)
-        fractions = np.linspace(-1, 1, 5)
-        border = [probes.at(float(f) * spans[0], float(g) * spans[1]) for f in fractions for g in fractions]
-        along = [
-            probes.at(*((float(f) * spans[0], 0.0) if number == 0 else (0.0, float(f) * spans[1]))) for f in fractions
-        ]
-        top, bottom = max(border), min(border)
-        if not top > bottom or center - min(along) >= _VISIBLE_SHARE * (top - bottom):
-            return
-        factors = [0.6, 0.6] if attempt % 2 else [1.0 if i == number else 0.6 for i in (0, 1)]
-        spans = (spans[0] * factors[0], spans[1] * factors[1])
+        seen = []
+        for f in fractions:
+            seen += [probes.at(float(f) * spans[0], float(g) * spans[1]) for g in fractions]
+            yield
+        top, bottom = max(seen), min(seen)
+        deepest = min(probes.along(axis, float(f) * spans[axis]) for f in fractions)
+        if not top > bottom or probes.center - deepest >= _VISIBLE_SHARE * (top - bottom):
+            break
+        factors = (0.6, 0.6) if attempt % 2 else (0.6, 1.0) if axis else (1.0, 0.6)
+        spans = spans[0] * factors[0], spans[1] * factors[1]
+    return spans
