@@ -84,7 +84,8 @@ def voila_command(notebook: Path, port: int) -> list[str]:
     """Command line that serves `notebook` to this machine only."""
     return [
         *(sys.executable, "-m", "voila", str(notebook)),
-        *("--no-browser", f"--Voila.ip={HOST}", f"--port={port}", "--Voila.port_retries=0", *CULL),
+        *("--no-browser", f"--Voila.ip={HOST}", f"--port={port}", "--Voila.port_retries=0"),
+        *("--Voila.log_level=WARN", *CULL),
     ]
 
 
