@@ -142,7 +142,7 @@ export function createControls({ state, onview, signal }) {
         { class: "lw-row" },
         log.object,
         contours.object,
-        h("label", { class: "lw-select" }, h("span", { "aria-hidden": "true" }, "Colours"), colormap),
+        h("label", { class: "lw-select" }, h("span", { "aria-hidden": "true" }, "Colors"), colormap),
       ),
       h("div", { class: "lw-row lw-views", role: "group", "aria-label": "camera" }, ...views),
     ),
@@ -150,16 +150,21 @@ export function createControls({ state, onview, signal }) {
 
   /** @param {ReturnType<typeof createSlider>} slider @param {string} trait @param {boolean} live */
   function showDirection(slider, trait, live) {
+    // Before anybody has chosen, and while the catalog is changing, what the picture shows is the truth.
     const entries = catalog();
-    const index = entries.findIndex((entry) => entry.key === state.get(trait));
-    const entry = entries[index];
-
-    // A catalog without the present direction is that of a moment ago; the slider waits.
+    const header = state.grid?.header;
+    const shown = trait === "direction_x" ? header?.x : header?.y;
+    /** @param {string | undefined} key */
+    const find = (key) => entries.findIndex((candidate) => candidate.key === key);
+    const index = entries.some(({ key }) => key === state.get(trait)) ? find(state.get(trait)) : find(shown?.key);
+    const entry = entries[index] ?? shown;
+    const text = entry?.label ?? "not known yet";
+    const note = entry?.preliminary ? "still sharpening" : entry?.converged === false ? "not converged" : "";
     slider.update({
       index: Math.max(0, index),
       count: entries.length,
-      text: entry?.label ?? (entries.length ? "…" : "not known yet"),
-      note: entry?.preliminary ? "still sharpening" : entry?.converged === false ? "not converged" : "",
+      text,
+      note: text.includes(note) ? "" : note,
       ticks: thin(entries.map(({ symbol }) => symbol)),
       disabled: !live,
     });

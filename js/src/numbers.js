@@ -128,4 +128,4 @@ export function formatDuration(seconds) {
 }
 
 /** Groups of three digits, for counts. @param {number} count */
-export const formatCount = (count) => String(count).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+export const formatCount = (count) => String(count).replace(/\B(?=(\d{3})+$)/g, ",");

@@ -10,6 +10,15 @@ import { isKnown } from "./scale.js";
 const FLAT = 0.02;
 
 /**
+ * Second differences are taken over at least a thirty-second of the picture: over single cells of a fine grid they would show how
+ * the prediction was pieced together, and the rounding, rather than the shape.
+ *
+ * @param {number} rows
+ * @param {number} columns
+ */
+export const bendStride = (rows, columns) => Math.max(1, Math.floor((Math.min(rows, columns) - 1) / 32));
+
+/**
  * The width of the finest quad that has this vertex as a corner, 0 if none has.
  *
  * @param {Uint16Array} strides
@@ -66,7 +75,8 @@ export function relieve({ grid, values, range, xs, ys, strides, slopes, bends, f
       slopes[2 * index + 1] =
         up > down ? (values[up * columns + column] - values[down * columns + column]) / (ys[up] - ys[down]) : 0;
 
-      bends[index] = bendAt(row, column, stride);
+      const wide = Math.max(stride, bendStride(rows, columns));
+      bends[index] = bendAt(row, column, wide) ?? bendAt(row, column, stride) ?? 0;
     }
 
   /**
@@ -80,7 +90,7 @@ export function relieve({ grid, values, range, xs, ys, strides, slopes, bends, f
     const r = Math.min(rows - 1 - stride, Math.max(stride, row));
     const c = Math.min(columns - 1 - stride, Math.max(stride, column));
     for (let k = -stride; k <= stride; k += stride)
-      for (let l = -stride; l <= stride; l += stride) if (!known(r + k, c + l)) return 0;
+      for (let l = -stride; l <= stride; l += stride) if (!known(r + k, c + l)) return null;
 
     // Always of the loss itself, also where its logarithm is shown.
     const derivatives = secondDerivatives(

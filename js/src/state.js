@@ -111,11 +111,11 @@ export function createState({ model, signal, client = randomClient() }) {
     for (const name of settled) emit({ kind: "trait", name });
   }
 
-  // A trait's change ends a wish that was answered. While an answer is due, an earlier wish's echo must not pull back the
-  // slider under the user's finger; without an engine no answer will come, so that there any change counts.
+  // While an answer is due, the echo of an earlier wish must not pull back the slider under the user's finger; the answer itself
+  // ends the wish. Without an engine no answer will come, so that there any change counts.
   /** @param {string} name */
   function changed(name) {
-    if (!wishes.open(name) || !model.get("live")) wishes.drop(name);
+    if (!model.get("live")) wishes.drop(name);
     emit({ kind: "trait", name });
   }
 

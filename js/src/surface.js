@@ -19,7 +19,7 @@ import {
 } from "three";
 import { colorTable, saddleTint } from "./colors.js";
 import { triangulate } from "./mesh.js";
-import { relieve } from "./relief.js";
+import { bendStride, relieve } from "./relief.js";
 import { fragmentShader, vertexShader } from "./shaders.js";
 
 /** Height of the box over its width: high enough to see a dip, low enough to see behind it. */
@@ -135,7 +135,7 @@ export function createSurface() {
       index.needsUpdate = true;
 
       // A neighbour's slope changes too, and its distance is at most the widest quad.
-      const reach = lattice.strides.reduce((widest, stride) => Math.max(widest, stride), 1);
+      const reach = lattice.strides.reduce((widest, stride) => Math.max(widest, stride), bendStride(rows, columns));
       const from = Math.max(0, first - reach);
       const to = Math.min(rows - 1, last + reach);
       relieve({

@@ -59,7 +59,8 @@ function backgroundBehind(root, parse) {
  */
 export function followTheme({ root, onchange, signal }) {
   const parse = createParser();
-  let last = "";
+  /** @type {Theme} */
+  let current = { dark: false, foreground: "", muted: "", background: "" };
 
   function check() {
     const dark = lightness(backgroundBehind(root, parse)) < 0.5;
@@ -71,9 +72,8 @@ export function followTheme({ root, onchange, signal }) {
       muted: style.getPropertyValue("--lw-muted").trim() || style.color,
       background: style.getPropertyValue("--lw-paper").trim() || "transparent",
     };
-    const now = JSON.stringify(theme);
-    if (now === last) return;
-    last = now;
+    if (JSON.stringify(theme) === JSON.stringify(current)) return;
+    current = theme;
     onchange(theme);
   }
 
@@ -94,5 +94,10 @@ export function followTheme({ root, onchange, signal }) {
   root.addEventListener("pointerenter", check, { signal });
   signal.addEventListener("abort", () => observer.disconnect());
   check();
-  return { check };
+  return {
+    check,
+    get current() {
+      return current;
+    },
+  };
 }

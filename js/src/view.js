@@ -1,6 +1,6 @@
 // One view: the box with the picture, what surrounds it, and who is told when something changes.
 
-/** @import { Grid, Look, Scale, State, Theme } from "./types" */
+/** @import { Grid, Look, Scale, State } from "./types" */
 import { createCaption } from "./caption.js";
 import { createColorbar } from "./colorbar.js";
 import { createControls } from "./controls.js";
@@ -45,9 +45,6 @@ export function createView({ state, el }) {
     },
     { signal },
   );
-
-  /** @type {Theme} */
-  let theme = { dark: false, foreground: "#222", muted: "#666", background: "#fff" };
 
   /** @type {Parameters<typeof createScene>[0]} */
   const options = {
@@ -96,7 +93,7 @@ export function createView({ state, el }) {
   });
 
   function show() {
-    scene.setTheme(theme);
+    scene.setTheme(theme.current);
     scene.setLook(look());
     scene.setGrid(state.grid);
   }
@@ -163,7 +160,11 @@ export function createView({ state, el }) {
     schedule();
   });
 
-  // Changing the layout inside the observer would change the very size it observes, which browsers report as an error.
+  const theme = followTheme({ root, signal, onchange: (next) => scene.setTheme(next) });
+
+  // Hosts attach the element after `render`: only then are its width and what lies behind it known, and this observer is called.
+  // Changing the layout in it
+  // would change the very size it observes, which browsers report as an error.
   let arranging = 0;
   function arrange() {
     arranging = 0;
@@ -173,18 +174,11 @@ export function createView({ state, el }) {
   }
   arrange();
   const width = new ResizeObserver(() => {
+    theme.check();
     arranging ||= requestAnimationFrame(arrange);
   });
   width.observe(root);
 
-  followTheme({
-    root,
-    signal,
-    onchange(next) {
-      theme = next;
-      scene.setTheme(next);
-    },
-  });
   refresh();
   show();
 
@@ -201,7 +195,7 @@ export function createView({ state, el }) {
         return scene.renderer;
       },
       get theme() {
-        return theme;
+        return theme.current;
       },
       cursorAt: (/** @type {number} */ x, /** @type {number} */ y) => scene.cursorAt(x, y),
     },

@@ -23,12 +23,16 @@ export function createWishes({ client, send }) {
 
   /** @param {number} attempt */
   function flush(attempt) {
-    // Only what was never confirmed is sent; a wish that the kernel has dealt with must not overwrite a later change from Python.
-    const open = [...wishes].filter(([, wish]) => wish.rev > confirmed);
-    if (open.length === 0) return;
+    // What was confirmed is no wish any more: it must not overwrite a later change from Python.
+    if (wishes.size === 0) return;
 
     // A repetition keeps its number: it is the same wish.
-    send({ kind: "set", client, rev, params: Object.fromEntries(open.map(([name, wish]) => [name, wish.value])) });
+    send({
+      kind: "set",
+      client,
+      rev,
+      params: Object.fromEntries([...wishes].map(([name, { value }]) => [name, value])),
+    });
     if (attempt < REPEAT.length) timer = setTimeout(() => flush(attempt + 1), REPEAT[attempt]);
   }
 
@@ -38,9 +42,6 @@ export function createWishes({ client, send }) {
 
     /** @param {string} name */
     get: (name) => wishes.get(name)?.value,
-
-    /** Is this wish still without an answer? @param {string} name */
-    open: (name) => (wishes.get(name)?.rev ?? 0) > confirmed,
 
     /** @param {string} name */
     drop: (name) => wishes.delete(name),

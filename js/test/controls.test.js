@@ -98,6 +98,15 @@ test("directions that are not final say so", async () => {
   expect([...view.root.querySelectorAll(".lw-badge")].every((element) => element.hidden)).toBe(true);
 });
 
+test("before anybody has chosen, the sliders show the directions of the picture", async () => {
+  const view = mount({ direction_x: "", direction_y: "" });
+  expect(view.control("x direction").getAttribute("aria-valuetext")).toBe("not known yet");
+  sendGrid(view.model, makeGrid({ rows: 9, columns: 9 }));
+  await settle();
+  expect(view.control("x direction").getAttribute("aria-valuetext")).toContain("largest curvature");
+  expect(view.control("y direction").value).toBe("4");
+});
+
 test("before there are directions the sliders wait; many directions thin their marks", async () => {
   const view = mount({ catalog: [] });
   expect(view.control("x direction").disabled).toBe(true);

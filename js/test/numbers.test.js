@@ -32,7 +32,7 @@ test("numbers are written with a true minus, enough decimals, and powers of ten 
   expect(formatValue(-1234.56)).toBe("−1235");
   expect(formatValue(null)).toBe("—");
   expect(formatValue(Number.NaN)).toBe("—");
-  expect(formatCount(4225)).toBe("4\u202f225");
+  expect(formatCount(4225)).toBe("4,225");
 });
 
 test("forecasts are rounded as forecasts are", () => {

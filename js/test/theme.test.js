@@ -35,3 +35,17 @@ test("a dark page without any variables is dark too, also around a shadow root",
   await painted(root);
   host.remove();
 });
+
+test("a host that attaches the element after render gets its theme and its layout", async () => {
+  const host = document.createElement("div");
+  host.style.background = "#101418";
+  document.body.append(host);
+  const { root, model } = mount({}, { into: document.createDocumentFragment(), width: 1000 });
+  sendGrid(model, makeGrid({ rows: 9, columns: 9 }));
+  expect(root.dataset.theme).toBe("light");
+  host.append(root.parentElement);
+  await painted(root);
+  await vi.waitFor(() => expect(root.dataset.theme).toBe("dark"));
+  await vi.waitFor(() => expect(root.classList.contains("lw-wide")).toBe(true));
+  host.remove();
+});
