@@ -20,10 +20,12 @@ from torch import Tensor, nn
 _CLASSWISE = (nn.CrossEntropyLoss, nn.NLLLoss, F.cross_entropy, F.nll_loss)
 _ELEMENTWISE = (
     *(nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.BCELoss, nn.BCEWithLogitsLoss),
-    *(nn.PoissonNLLLoss, nn.SoftMarginLoss, nn.MultiLabelSoftMarginLoss, nn.KLDivLoss),
+    *(nn.PoissonNLLLoss, nn.SoftMarginLoss, nn.MultiLabelSoftMarginLoss, nn.KLDivLoss, nn.HingeEmbeddingLoss),
     *(F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss, F.binary_cross_entropy),
     *(F.binary_cross_entropy_with_logits, F.poisson_nll_loss, F.soft_margin_loss, F.kl_div),
+    *(F.multilabel_soft_margin_loss, F.hinge_embedding_loss),
 )
+_SAMPLEWISE = (nn.MultiMarginLoss, nn.MultiLabelMarginLoss, F.multi_margin_loss, F.multilabel_margin_loss)
 
 _MODEL_NAMES = {"model", "net", "network", "module", "m", "nn"}
 _OUTPUT_NAMES = {"output", "outputs", "out", "input", "inputs", "pred", "preds", "prediction", "predictions"} | {
@@ -36,11 +38,12 @@ class Normalizer:
     """How a known criterion divides.
 
     ``weight(output, target)`` is the number it divides by (or would, for a sum); ``summed`` tells that it does not
-    divide. Such a mean does not change when batches are merged and split.
+    divide; ``regroups`` that its mean does not change when batches are merged and split.
     """
 
     weight: Callable[[Tensor, Tensor], float]
     summed: bool = False
+    regroups: bool = True
 
 
 def takes_model(loss: Any) -> bool | None:
@@ -73,21 +76,25 @@ def normalizer(loss: Any) -> Normalizer | None:
         kind, settings = type(loss), vars(loss) | dict(loss.named_buffers())
     elif isinstance(loss, functools.partial):
         kind, settings = loss.func, loss.keywords
-        # Positional arguments and per-element weights change what is divided by.
-        if loss.args or (kind in _ELEMENTWISE and settings.get("weight") is not None):
+        # A positional argument takes the place of the output.
+        if loss.args:
             return None
     else:
         kind, settings = loss, {}
-    reduction = settings.get("reduction", "mean")
+    reduction, regroups = settings.get("reduction", "mean"), True
     if kind in _CLASSWISE:
         weight = functools.partial(
             _target_weight, weight=settings.get("weight"), ignore_index=int(settings.get("ignore_index", -100))
         )
     elif kind in _ELEMENTWISE:
         weight = _num_samples if reduction == "batchmean" else _num_elements
+        # Weights for elements may have the shape of a batch.
+        regroups = settings.get("weight") is None
+    elif kind in _SAMPLEWISE:
+        weight = _num_samples
     else:
         return None
-    return Normalizer(weight, summed=reduction == "sum")
+    return Normalizer(weight, reduction == "sum", regroups)
 
 
 def _target_weight(output: Tensor, target: Tensor, *, weight: Tensor | None, ignore_index: int) -> float:
@@ -103,4 +110,4 @@ def _num_elements(output: Tensor, target: Tensor) -> float:
 
 
 def _num_samples(output: Tensor, _target: Tensor) -> float:
-    return float(output.shape[0])
+    return float(output.shape[0] if output.dim() else 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,8 +15,6 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 # Samples a batch when a bare Dataset is given.
 _DATASET_BATCH = 256
-# Elements of input in a micro-batch: bounds the activations of a pass; 2²¹ is 680 images of 3×32×32.
-_MICRO_BATCH_ELEMENTS = 2**21
 # How many batches of a streamed loader are read twice to prove that it repeats itself.
 _REPEATED_BATCHES = 4
 
@@ -70,21 +69,19 @@ class Batches:
             for raw in self._source:
                 yield map_tensors(raw, self._prepare)
 
-    def rebatch(self) -> None:
-        """Merge and split the kept batches so that each pass takes as few calls as memory allows.
-
-        Only for criteria whose mean does not depend on how the samples are grouped, and for batches that are flat
-        tuples of tensors.
-        """
+    @property
+    def columns(self) -> list[tuple[Tensor, ...]] | None:
+        """The kept batches as equally formed tuples of tensors, None where they are not: only such can be regrouped."""
         if self._cache is None or not all(_is_flat(batch) for batch in self._cache):
-            return
+            return None
         shapes = {tuple((t.shape[1:], t.dtype) for t in batch) for batch in self._cache}
-        if len(shapes) != 1:
-            return
-        columns = [torch.cat(list(column)) for column in zip(*self._cache, strict=True)]
-        per_sample = max(1, columns[0].numel() // max(1, len(columns[0])))
-        rows = max(1, _MICRO_BATCH_ELEMENTS // per_sample)
-        self._cache = list(zip(*(column.split(rows) for column in columns), strict=True))
+        return [tuple(batch) for batch in self._cache] if len(shapes) == 1 else None
+
+    def rebatch(self, rows: int) -> None:
+        """Merge and split the kept batches so that each has ``rows`` samples, the last one fewer."""
+        assert self.columns is not None
+        merged = [torch.cat(list(column)) for column in zip(*self.columns, strict=True)]
+        self._cache = list(zip(*(column.split(rows) for column in merged), strict=True))
 
     def _require_repeatable(self, cache_bytes: int) -> None:
         if iter(self._source) is self._source:
@@ -99,7 +96,8 @@ class Batches:
             if difference:
                 raise ValueError(
                     f"expected a loader that gives the same batches in every pass, got batch {number} with a "
-                    f"difference of {difference:g} in the second one (shuffling or augmentation), and it is larger than the cache ({cache_bytes:,} bytes); "
+                    f"difference of {difference:g} in the second one (shuffling or augmentation), "
+                    f"and it is larger than the cache ({cache_bytes:,} bytes); "
                     "pass shuffle=False and fixed transforms, or raise cache_bytes="
                 )
 
@@ -157,7 +155,9 @@ def preserved_rng() -> Iterator[None]:
     Only for the caller's own thread: these states are shared by the whole process.
     """
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the legacy state is what transforms draw from
-    with torch.random.fork_rng():
+    # Without CUDA in use there is no state of its to keep, and asking would start it.
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(devices=devices):
         try:
             yield
         finally:
@@ -167,9 +167,14 @@ def preserved_rng() -> Iterator[None]:
 
 def _as_iterable(data: Any) -> Iterable[Any]:
     if isinstance(data, DataLoader):
-        return data
+        if data.generator is not None:
+            return data
+        # Every pass over a loader draws a seed for its workers, by default from torch's global generator.
+        private = copy.copy(data)
+        private.generator = torch.Generator("cpu").manual_seed(0)
+        return private
     if isinstance(data, (Dataset, IterableDataset)):
-        return DataLoader(data, batch_size=_DATASET_BATCH, shuffle=False)
+        return _as_iterable(DataLoader(data, batch_size=_DATASET_BATCH, shuffle=False))
     if data is None or isinstance(data, (tuple, Mapping, Tensor, np.ndarray)):
         return [data]
     if isinstance(data, list):

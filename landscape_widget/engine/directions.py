@@ -88,8 +88,10 @@ def iter_hessian_directions(
         yield lambda state=state: _directions(hessian, state, *lanczos.ends(state, k, tol), preliminary=True)
     if state is None:
         raise ValueError(f"expected max_matvecs of at least 1, got {max_matvecs}")
-    pairs = (lanczos.verified(hessian, state, pairs, tol) for pairs in lanczos.ends(state, k, tol))
-    final = _directions(hessian, state, *pairs, preliminary=False)
+    largest, smallest = lanczos.ends(state, k, tol)
+    largest = lanczos.verified(hessian, state, largest, tol, descending=True)
+    smallest = lanczos.verified(hessian, state, smallest, tol, descending=False)
+    final = _directions(hessian, state, largest, smallest, preliminary=False)
     hessian.release()
     yield lambda: final
 
@@ -110,7 +112,8 @@ def hessian_directions(
     seed
         Of the random start vector; the same seed gives the same result.
     max_matvecs
-        Budget of products; what is there when it is spent is returned with its residuals and ``converged`` false.
+        Budget of products for Lanczos (2k more compute the residuals); what is there when it is spent is returned with
+        its residuals and ``converged`` false.
 
     Returns
     -------
@@ -162,8 +165,10 @@ def random_directions(
         raise ValueError(f"expected normalization {', '.join(map(repr, _NORMALIZATIONS))}, got {normalization!r}")
     made = []
     for i in range(count):
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + i)
-        draw = torch.randn(problem.num_parameters, generator=generator, dtype=torch.float64).to(problem.point)
+        # On the CPU, so that every device gets the same.
+        generator = torch.Generator("cpu").manual_seed(seed * 1_000_003 + i)
+        draw = torch.randn(problem.num_parameters, generator=generator, dtype=torch.float64, device="cpu")
+        draw = draw.to(problem.point)
         vector = _NORMALIZATIONS[normalization](problem, draw)
         kind = {"none": "random", "unit": "random (unit)"}.get(normalization, f"random ({normalization}-normalized)")
         made.append(
@@ -213,6 +218,15 @@ def as_direction(problem: Problem, given: Any, position: int = 0) -> Direction:
         Naming the first mismatch.
     """
     if isinstance(given, Direction):
+        if given.vector is None:
+            raise ValueError(
+                f"expected a direction with its vector, got {given.label!r} without: "
+                "a landscape is saved with its axes only by save(..., keep_directions=True)"
+            )
+        if np.prod(np.shape(given.vector)) != problem.num_parameters:
+            raise ValueError(
+                f"expected a direction with {problem.num_parameters} entries, got {np.prod(np.shape(given.vector))} in {given.label!r}"
+            )
         return given
     if isinstance(given, Mapping):
         missing = [name for name in problem.parameter_names if name not in given]
@@ -220,17 +234,20 @@ def as_direction(problem: Problem, given: Any, position: int = 0) -> Direction:
             raise ValueError(f"expected a state_dict with all of θ's tensors, got one without {missing[0]!r}")
         given = [given[name] for name in problem.parameter_names]
     if isinstance(given, Sequence) and not isinstance(given, (str, bytes)) and given and not np.isscalar(given[0]):
-        for name, shape, part in zip(problem.parameter_names, problem.parameter_shapes, given, strict=False):
-            if tuple(part.shape) != tuple(shape):
+        parts = [_tensor(part, problem) for part in given]
+        for name, shape, part in zip(problem.parameter_names, problem.parameter_shapes, parts, strict=False):
+            if part.shape != shape:
                 raise ValueError(f"expected a tensor of shape {tuple(shape)} for {name!r}, got {tuple(part.shape)}")
-        if len(given) != len(problem.parameter_names):
-            raise ValueError(f"expected {len(problem.parameter_names)} tensors, got {len(given)}")
-        given = torch.cat([torch.as_tensor(part).detach().reshape(-1).to(problem.point) for part in given])
+        if len(parts) != len(problem.parameter_names):
+            raise ValueError(
+                f"expected {len(problem.parameter_names)} tensors ({', '.join(problem.parameter_names)}), got {len(parts)}"
+            )
+        given = torch.cat([part.reshape(-1) for part in parts])
     if not isinstance(given, (Tensor, np.ndarray, Sequence)) or isinstance(given, (str, bytes)):
         raise TypeError(
             f"expected a direction as a Direction, a tensor, an array, a list of tensors or a state_dict, got {type(given).__name__}"
         )
-    vector = torch.as_tensor(given).detach().to(problem.point).reshape(-1)
+    vector = _tensor(given, problem).reshape(-1)
     if vector.numel() != problem.num_parameters:
         raise ValueError(f"expected a direction with {problem.num_parameters} entries, got {vector.numel()}")
     name = "xy"[position]
@@ -242,6 +259,12 @@ def as_direction(problem: Problem, given: Any, position: int = 0) -> Direction:
         vector=vector,
         norm=float(vector.double().norm()),
     )
+
+
+def _tensor(given: Any, problem: Problem) -> Tensor:
+    # A copy of what is not a tensor: torch warns of views into read-only arrays.
+    tensor = given if isinstance(given, Tensor) else torch.tensor(np.ascontiguousarray(given))
+    return tensor.detach().to(problem.point)
 
 
 def _directions(

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape_widget.engine.problem import Problem, math_attention
+from landscape_widget.engine.problem import Problem
 
 
 class Hessian:
@@ -35,7 +35,9 @@ class Hessian:
 
     def __init__(self, problem: Problem, theta: Tensor | None = None) -> None:
         self.problem = problem
-        self.theta = problem.point if theta is None else theta
+        self.theta = problem.point if theta is None else torch.as_tensor(theta).detach().to(problem.point).clone()
+        if self.theta.shape != problem.point.shape:
+            raise ValueError(f"expected theta of shape ({problem.num_parameters},), got {tuple(self.theta.shape)}")
         self.num_matvecs = 0
         """Hessian-vector products so far."""
         # With one batch the graph of the gradient is built once and serves all products; with more it would not fit
@@ -56,7 +58,7 @@ class Hessian:
             For another shape.
         """
         if isinstance(v, np.ndarray):
-            return (self @ torch.as_tensor(v)).cpu().numpy().astype(np.float64)
+            return (self @ torch.tensor(v)).cpu().numpy().astype(np.float64)
         if v.dim() == 2:
             return torch.stack([self @ row for row in v])
         if v.shape != self.theta.shape:
@@ -83,10 +85,12 @@ class Hessian:
             return
         for term in self.problem.terms():
             leaf = self.theta.detach().clone().requires_grad_(True)
-            with torch.enable_grad(), math_attention():
+            with torch.enable_grad(), self.problem.differentiable():
                 value = self.problem.term(leaf, term)
+                if not value.requires_grad:
+                    continue
                 # A loss linear in θ has a gradient without a graph: its Hessian is zero.
-                (gradient,) = torch.autograd.grad(value, leaf, create_graph=True)
+                (gradient,) = torch.autograd.grad(value, leaf, create_graph=True, materialize_grads=True)
             if self.problem.num_terms == 1:
                 self._kept = leaf, gradient
             yield leaf, gradient

@@ -6,13 +6,14 @@ import copy
 import fnmatch
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape_widget.engine import criteria
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 # Data up to this size are kept on the device.
 _CACHE_BYTES = 2**32
+# What a pass may keep for its backward pass; a Hessian-vector product takes about four times as much.
+_PASS_BYTES = 2**28
+# Samples that show whether batches can be regrouped.
+_FEW = 8
 _TARGET_KEYS = ("labels", "label", "targets", "target", "y")
 
 
@@ -105,6 +110,7 @@ class Problem:
         self.device = _single_device(model, device)
         self._model = self._private_copy(model)
         self._names = _select(self._model, params)
+        self._recurrent = self.device.type == "cuda" and any(isinstance(m, nn.RNNBase) for m in self._model.modules())
         chosen = dict(self._model.named_parameters())
         self._shapes = [chosen[name].shape for name in self._names]
         self._sizes = [shape.numel() for shape in self._shapes]
@@ -117,8 +123,8 @@ class Problem:
             self._batches = Batches(data, self._prepare, cache_bytes)
             loss = copy.deepcopy(loss).to(self.device) if isinstance(loss, nn.Module) else loss
             self._objective = self._resolve(loss)
-            if self._objective.rule is not None and batch_weight is None and not _mixes_samples(self._model):
-                self._batches.rebatch()
+            if self._objective.rule is not None and self._objective.rule.regroups and batch_weight is None:
+                self._regroup()
             self._weigh(batch_weight)
             self._check_differentiable()
             self._check_repeatable()
@@ -182,14 +188,26 @@ class Problem:
 
     def gradient(self, theta: Tensor | None = None) -> Tensor:
         """∇L at θ (default θ*), shape (n,)."""
-        total = torch.zeros_like(self._point)
+        theta = self._point if theta is None else theta.detach().to(self._point)
+        # At a trained point the batches' gradients nearly cancel: they are added in float64.
+        total = torch.zeros_like(theta, dtype=torch.float64)
         for term in self.terms():
-            leaf = (self._point if theta is None else theta).detach().clone().requires_grad_(True)
-            with torch.enable_grad():
+            leaf = theta.clone().requires_grad_(True)
+            with torch.enable_grad(), self.differentiable():
                 value = self.term(leaf, term)
-                (gradient,) = torch.autograd.grad(value, leaf)
-            total += gradient
-        return total
+                if value.requires_grad:
+                    (gradient,) = torch.autograd.grad(value, leaf, materialize_grads=True)
+                    total += gradient
+        return total.to(theta)
+
+    @contextmanager
+    def differentiable(self) -> Iterator[None]:
+        """Kernels that can be differentiated twice: the fused ones for attention and (on CUDA) for recurrent nets cannot."""
+        with ExitStack() as stack:
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+            if self._recurrent:
+                stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+            yield
 
     def terms(self) -> Iterator[_Term]:
         """The addends of L, one for each batch of positive weight."""
@@ -228,6 +246,8 @@ class Problem:
             raise ValueError(
                 "expected a model whose parameters exist, got lazy modules not yet initialized; call the model once on a batch first"
             )
+        # torch.compile's wrapper has no second derivative; what it wraps is the same function.
+        model = getattr(model, "_orig_mod", model)
         try:
             private = copy.deepcopy(model)
         except Exception as error:
@@ -238,12 +258,17 @@ class Problem:
         if any(p.dtype in (torch.float16, torch.bfloat16) for p in private.parameters()):
             self.notes.append("half-precision weights are computed in float32")
             private = private.float()
+        for module in private.modules():
+            # Without a gradient nested tensors would give zeros at padded places, with one they do not.
+            if isinstance(module, nn.TransformerEncoder):
+                module.enable_nested_tensor = module.use_nested_tensor = False
         return private
 
     def _prepare(self, tensor: Tensor | np.ndarray) -> Tensor:
         if isinstance(tensor, np.ndarray):
+            # torch knows neither negative strides nor foreign byte orders.
+            tensor = torch.tensor(np.ascontiguousarray(tensor, dtype=tensor.dtype.newbyteorder("=")))
             # numpy makes float64 by default; torch models rarely want it.
-            tensor = torch.as_tensor(tensor)
             tensor = tensor.to(self.dtype) if tensor.is_floating_point() else tensor
         if tensor.dtype in (torch.float16, torch.bfloat16):
             tensor = tensor.float()
@@ -271,6 +296,42 @@ class Problem:
             "expected a loss that can be called as criterion(output, target) or as loss(model, batch), "
             "but neither worked on the first batch: " + " / ".join(errors)
         )
+
+    def _regroup(self) -> None:
+        """Merge and split the batches so that each pass takes as few calls as memory allows, where nothing else changes by it."""
+        columns = self._batches.columns
+        if columns is None:
+            return
+        # A few samples from both ends show whether an output depends on what else is in its batch: time-first
+        # sequences, batch statistics.
+        front = tuple(t[:_FEW] for t in columns[0])
+        back = tuple(t[-_FEW:] for t in columns[-1])
+        both = tuple(torch.cat(pair) for pair in zip(front, back, strict=True))
+        with torch.no_grad():
+            apart = [self._objective.output_and_target(part)[0] for part in (front, back)]
+            together = self._objective.output_and_target(both)[0]
+        if not all(isinstance(output, Tensor) and output.dim() for output in (*apart, together)):
+            return
+        if len(together) != len(both[0]) or any(output.shape[1:] != together.shape[1:] for output in apart):
+            return
+        if not torch.allclose(together, torch.cat(apart), rtol=1e-3, atol=1e-4 * float(together.abs().max())):
+            return
+        per_sample = self._saved_bytes(both) / len(together)
+        self._batches.rebatch(max(1, int(_PASS_BYTES / max(1.0, per_sample))))
+
+    def _saved_bytes(self, batch: Any) -> int:
+        """Memory that the loss of a batch keeps for its backward pass, without θ itself."""
+        leaf = self._point.clone().requires_grad_(True)
+        saved: dict[int, int] = {}
+
+        def keep(tensor: Tensor) -> Tensor:
+            if tensor.untyped_storage().data_ptr() != leaf.untyped_storage().data_ptr():
+                saved[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+            return tensor
+
+        with torch.enable_grad(), self.differentiable(), saved_tensors_hooks(keep, lambda tensor: tensor):
+            self._objective.value(self._named(leaf), batch)
+        return sum(saved.values())
 
     def _weigh(self, batch_weight: Callable[[Any], float] | None) -> None:
         """One pass at θ*: every batch's weight, and from them the coefficients of L = Σ c_b · loss_b."""
@@ -306,14 +367,22 @@ class Problem:
     def _check_differentiable(self) -> None:
         """One gradient of one batch at θ*: the loss is a scalar with a graph that reaches the parameters."""
         leaf = self._point.clone().requires_grad_(True)
-        with torch.enable_grad():
+        with torch.enable_grad(), self.differentiable():
             value = self._objective.value(self._named(leaf), next(self.terms()).batch)
-            if not value.requires_grad:
-                raise ValueError(
-                    "expected a loss that depends on the model's parameters through a graph, got one without: .detach(), .item(), "
-                    "argmax or torch.no_grad() cuts it, and so does a loss that uses another model than the one it is given"
-                )
-            torch.autograd.grad(value, leaf)
+            (gradient,) = torch.autograd.grad(value, leaf, allow_unused=True) if value.requires_grad else (None,)
+        if gradient is None:
+            raise ValueError(
+                "expected a loss that depends on the model's parameters through a graph, got one without: .detach(), .item(), "
+                "argmax or torch.no_grad() cuts it, and so does a loss that uses another model than the one it is given"
+            )
+        recorded = float(value.detach())
+        with torch.no_grad():
+            plain = float(self._objective.value(self._named(self._point), next(self.terms()).batch))
+        if abs(recorded - plain) > 1e-4 * abs(plain):
+            raise ValueError(
+                f"expected the same loss with and without a gradient being recorded, got {recorded:.8g} and {plain:.8g}; "
+                "the curvature would be that of another function than the surface"
+            )
 
     def _check_repeatable(self) -> None:
         value = self.loss()
@@ -395,11 +464,6 @@ class _LossModule(nn.Module):
         return getattr(output, "logits", output) if not isinstance(output, Tensor) else output, target
 
 
-def math_attention() -> AbstractContextManager[Any]:
-    """Scaled-dot-product attention by its plain formula: the fused kernels have no second derivative."""
-    return sdpa_kernel(SDPBackend.MATH)
-
-
 def _single_device(model: nn.Module, device: torch.device | str | None) -> torch.device:
     if device is not None:
         return torch.empty(0, device=device).device
@@ -439,11 +503,6 @@ def _common_dtype(parameters: Iterable[Tensor]) -> torch.dtype:
     for parameter in parameters:
         dtype = torch.promote_types(dtype, parameter.dtype)
     return dtype
-
-
-def _mixes_samples(model: nn.Module) -> bool:
-    """Whether a sample's output depends on the batch it is in even in eval mode: BatchNorm without running statistics."""
-    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is None for m in model.modules())
 
 
 def _describe(batch: Any) -> str:
