@@ -6,9 +6,11 @@ validated.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -19,24 +21,16 @@ import traitlets as t
 from landscape_widget.interpolate import exponent
 from landscape_widget.landscape import Landscape
 from landscape_widget.view.caption import caption
-from landscape_widget.view.patches import Picture, Publisher, picture
+from landscape_widget.view.patches import Publisher, picture
+
+_log = logging.getLogger(__name__)
 
 _STATIC = Path(__file__).parent / "static"
 # Pages that are remembered as confirmed; an old one may ask again.
 _MAX_CLIENTS = 32
-_WISHES = (
-    "direction_x",
-    "direction_y",
-    "resolution",
-    "window",
-    "zoom",
-    "saddles",
-    "log_scale",
-    "colormap",
-    "contours",
-    "running",
-)
-DEFAULT_RESOLUTIONS = (5, 9, 17, 33, 65, 129)
+# What a page may ask for: looks always, the rest where there is an engine.
+_LOOKS = ("saddles", "log_scale", "colormap", "contours")
+_WISHES = (*_LOOKS, "direction_x", "direction_y", "resolution", "window", "zoom", "running")
 
 
 class LandscapeWidget(anywidget.AnyWidget):
@@ -54,6 +48,8 @@ class LandscapeWidget(anywidget.AnyWidget):
         Strength of saddle highlighting, 0 (off) to 1.
     log_scale, colormap, contours, height
         Look; height in pixels.
+    layout
+        As of every widget.
     running
         False stops, True goes on; what was measured is kept.
     status, progress, eta, error, caption, catalog
@@ -64,6 +60,10 @@ class LandscapeWidget(anywidget.AnyWidget):
     TypeError
         For an unknown keyword, with the nearest known one.
     """
+
+    # One for all widgets, so that linked ones cannot wait for each other. Whoever changes traits holds it: traitlets
+    # keeps notifications and updates that wait in attributes of the instance, which threads would lose for each other.
+    _trait_lock = threading.RLock()
 
     _esm = t.Unicode("").tag(sync=True)
     _css = t.Unicode("").tag(sync=True)
@@ -87,7 +87,7 @@ class LandscapeWidget(anywidget.AnyWidget):
     error = t.Unicode("").tag(sync=True)
     caption = t.List(t.Unicode()).tag(sync=True)
     catalog = t.List(t.Dict()).tag(sync=True)
-    resolutions = t.List(t.Int(), list(DEFAULT_RESOLUTIONS)).tag(sync=True)
+    resolutions = t.List(t.Int(), [5, 9, 17, 33, 65, 129]).tag(sync=True)
     _confirmed = t.Dict().tag(sync=True)
     # Serialised afresh for whoever asks for the full state; the trait itself never changes, so nothing is pushed.
     _grid = t.Any(None, allow_none=True).tag(
@@ -95,17 +95,8 @@ class LandscapeWidget(anywidget.AnyWidget):
     )
 
     def __init__(self, landscape: Landscape | None = None, *, max_resolution: int = 129, **settings: Any) -> None:
-        known = [*_WISHES, "height", "layout"]
-        for name in settings:
-            if name not in known:
-                near = get_close_matches(name, known, 1)
-                raise TypeError(
-                    f"unexpected keyword {name!r}"
-                    + (f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}")
-                )
-        exponent(max_resolution)
+        check_keywords(settings, (*(_WISHES if landscape is None else _LOOKS), "height", "layout"))
         # Before super().__init__, which already serialises the state.
-        self._trait_lock = threading.RLock()
         self._publisher = Publisher(self._post)
         self.session: object = None
         """Keeps whoever computes for this widget alive as long as the widget is."""
@@ -115,23 +106,26 @@ class LandscapeWidget(anywidget.AnyWidget):
         if landscape is not None:
             self._fit(landscape, settings)
         else:
-            settings.setdefault(
-                "resolutions", [r for r in DEFAULT_RESOLUTIONS if r <= max_resolution] or [max_resolution]
-            )
-            if settings.get("resolution", 65) > max_resolution:
-                settings["resolution"] = max_resolution
-        self._allowed = {"max_resolution": max_resolution}
+            settings.update(_resolutions(max_resolution, settings.get("resolution")))
         super().__init__(_esm=_asset("widget.js"), _css=_asset("widget.css"), **settings)
         self.on_msg(self._on_message)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        with self._trait_lock:
+            super().__setattr__(name, value)
+
     @t.validate("resolution")
     def _valid_resolution(self, proposal: Any) -> int:
-        exponent(proposal["value"])
-        if proposal["value"] > self._allowed["max_resolution"] and self.landscape is None:
+        value, offered = proposal["value"], self.resolutions
+        if value not in offered:
+            try:
+                exponent(value)
+            except ValueError as error:
+                raise t.TraitError(str(error)) from None
             raise t.TraitError(
-                f"expected a resolution of at most {self._allowed['max_resolution']}, got {proposal['value']}; raise max_resolution="
+                f"expected a resolution from {offered[0]} to {offered[-1]}, got {value}; raise max_resolution= for a finer one"
             )
-        return proposal["value"]
+        return value
 
     @t.validate("direction_x", "direction_y")
     def _valid_direction(self, proposal: Any) -> str:
@@ -140,37 +134,44 @@ class LandscapeWidget(anywidget.AnyWidget):
             raise t.TraitError(f"expected a direction of the catalog ({', '.join(keys)}), got {proposal['value']!r}")
         return proposal["value"]
 
-    def set_state(self, sync_data: dict[str, Any]) -> None:
-        """Apply what a page (or ``jslink``) sets: only what a page may change; the lock keeps the engine's updates apart."""
-        allowed = {
-            name: value
-            for name, value in sync_data.items()
-            if name in _WISHES or name in ("layout", "tabbable", "tooltip")
-        }
+    @property
+    def wished(self) -> tuple[str, str, str, int, int]:
+        """Both directions, window, zoom and resolution as they are together, never half of a change."""
         with self._trait_lock:
-            super().set_state(allowed)
+            return self.direction_x, self.direction_y, self.window, self.zoom, self.resolution
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """Apply what a page (or ``jslink``) sets: only what a page may change, and only to valid values."""
+        if not isinstance(sync_data, Mapping):
+            return
+        with self._trait_lock:
+            accepted, refused = self._judged(sync_data)
+            super().set_state(accepted)
+            if refused:
+                self.send_state(refused)
 
     def publish(self, **traits: Any) -> None:
-        """Set traits from the engine's thread, together."""
+        """Set traits from the engine's thread, together. An observer that raises is logged: it must not stop the engine."""
         with self._trait_lock, self.hold_sync():
             for name, value in traits.items():
-                setattr(self, name, value)
+                self._set({name: value})
 
     def show(self, landscape: Landscape, *, new_epoch: bool = False, caption_too: bool = True) -> None:
         """Show a landscape; a new epoch is one of another plane, window or resolution."""
+        shown = picture(landscape)
         with self._trait_lock:
             self.landscape = landscape
-            self._publisher.show(picture(landscape), new_epoch=new_epoch)
+            self._publisher.show(shown, new_epoch=new_epoch)
         if caption_too:
             self.publish(caption=caption(landscape))
 
     def flush(self) -> bool:
-        """Send what waits for its turn; True while something still waits."""
+        """Send what waits for its turn; True while something waits that only needs time."""
         with self._trait_lock:
             return self._publisher.flush()
 
     def on_page(self, callback: Callable[[str], None]) -> None:
-        """Call ``callback("hello" | "ping")`` when a page shows a sign of life."""
+        """Call ``callback("hello" | "ping" | "ack")`` when a page shows a sign of life."""
         self._on_page.append(callback)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
@@ -191,8 +192,9 @@ class LandscapeWidget(anywidget.AnyWidget):
             caption=caption(landscape),
             status="done",
             progress=1.0,
-            window=landscape.recipe.window,
         )
+        if landscape.recipe.window in ("saddle", "wide"):
+            settings["window"] = landscape.recipe.window
         self.landscape = landscape
         self._publisher.current, self._publisher.epoch, self._publisher.seq = shown, 1, 0
 
@@ -213,6 +215,9 @@ class LandscapeWidget(anywidget.AnyWidget):
         elif kind == "ack" and _is_count(message.get("epoch")) and _is_count(message.get("seq")):
             with self._trait_lock:
                 self._publisher.acknowledged(message["epoch"], message["seq"])
+                waiting = self._publisher.flush()
+            if waiting:
+                self._tell("ack")
         elif kind == "ping":
             self._tell("ping")
         elif (
@@ -226,7 +231,9 @@ class LandscapeWidget(anywidget.AnyWidget):
     def _greet(self, client: str, epoch: Any, seq: Any) -> None:
         with self._trait_lock:
             publisher = self._publisher
-            if publisher.current is not None and (epoch, seq) != (publisher.epoch, publisher.seq):
+            if (epoch, seq) == (publisher.epoch, publisher.seq):
+                publisher.acknowledged(epoch, seq)
+            else:
                 publisher.repeat()
             self.send({"kind": "hello_ack", "client": client, "epoch": publisher.epoch, "seq": publisher.seq})
         self._tell("hello")
@@ -235,41 +242,52 @@ class LandscapeWidget(anywidget.AnyWidget):
         with self._trait_lock:
             if self._confirmed.get(client, -1) >= rev:
                 return
-            wishes = {name: value for name, value in params.items() if name in _WISHES and _is_plain(value)}
-            refused = []
-            # Together, so that swapping the two directions is one change and not two planes.
-            with self.hold_sync(), self.hold_trait_notifications():
-                for name, value in wishes.items():
-                    before = getattr(self, name)
-                    try:
-                        setattr(self, name, self._coerce(name, value))
-                    except (t.TraitError, ValueError, TypeError):
-                        setattr(self, name, before)
-                        refused.append(name)
-            recent = list(self._confirmed.items())[-_MAX_CLIENTS + 1 :]
-            self._confirmed = {**dict(recent), client: rev}
-            if refused and self.comm is not None:
+            accepted, refused = self._judged(params)
+            with self.hold_sync():
+                # The two directions together, so that swapping them is one change and not two planes.
+                self._set({name: accepted.pop(name) for name in ("direction_x", "direction_y") if name in accepted})
+                for name, value in accepted.items():
+                    self._set({name: value})
+            # The newest last: the oldest goes first.
+            others = [(c, r) for c, r in self._confirmed.items() if c != client]
+            self._confirmed = {**dict(others[-_MAX_CLIENTS + 1 :]), client: rev}
+            if refused:
                 self.send_state(refused)
 
-    def _coerce(self, name: str, value: Any) -> Any:
-        """The value a page wished, validated at once.
+    def _set(self, values: Mapping[str, Any]) -> None:
+        """Set traits at once. An observer that raises is logged and costs no other trait its change."""
+        try:
+            with self.hold_trait_notifications():
+                for name, value in values.items():
+                    setattr(self, name, value)
+        except t.TraitError:
+            raise
+        except Exception:  # noqa: BLE001 - observers are the user's: they can raise anything
+            _log.exception("an observer of %s failed", ", ".join(values))
 
-        Inside hold_trait_notifications traitlets puts cross-validation off to the end, where one bad value would spoil all.
-        """
+    def _judged(self, wishes: Mapping[Any, Any]) -> tuple[dict[str, Any], list[str]]:
+        """Of what a page wishes: the valid values, and the names of the others. Names that are no traits of a page's are dropped."""
+        known = [name for name in _WISHES if name in wishes]
+        accepted = {}
+        for name in known:
+            with contextlib.suppress(t.TraitError, ValueError, TypeError, OverflowError):
+                accepted[name] = self._valid(name, wishes[name])
+        return accepted, [name for name in known if name not in accepted]
+
+    def _valid(self, name: str, value: Any) -> Any:
+        """The value a page wished, validated at once: later, one bad value would spoil those that come with it."""
         trait = self.traits()[name]
-        value = (
-            float(value)
-            if isinstance(trait, t.Float) and isinstance(value, int) and not isinstance(value, bool)
-            else value
-        )
-        value = trait._validate(self, value)
-        if name == "resolution" and value not in self.resolutions:
-            raise t.TraitError(f"resolution {value} is not offered")
-        if name in ("direction_x", "direction_y") and value not in [entry["key"] for entry in self.catalog]:
-            raise t.TraitError(f"direction {value!r} is not in the catalog")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise t.TraitError(f"{name} must be finite")
-        return value
+        if name not in _LOOKS and not self.live:
+            raise t.TraitError(f"{name} needs an engine")
+        if isinstance(value, bool) != isinstance(trait, t.Bool):
+            raise t.TraitError(f"{name}: to traitlets a bool is a number")
+        if isinstance(trait, t.Float):
+            value = float(value) if isinstance(value, (int, float)) else math.nan
+            if not math.isfinite(value):
+                raise t.TraitError(f"{name} must be a finite number")
+        if name in ("direction_x", "direction_y") and not self.catalog:
+            raise t.TraitError("there is no direction yet")
+        return trait._validate(self, value)
 
     def _tell(self, event: str) -> None:
         for callback in self._on_page:
@@ -296,6 +314,33 @@ def view(landscape: Landscape, **settings: Any) -> LandscapeWidget:
     return LandscapeWidget(landscape, **settings)
 
 
+def check_keywords(given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse unknown keywords, which traitlets would ignore.
+
+    Raises
+    ------
+    TypeError
+        Naming the nearest known one.
+    """
+    known = list(known)
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+            raise TypeError(f"unexpected keyword {name!r}; {hint}")
+
+
+def _resolutions(finest: int, wished: int | None) -> dict[str, Any]:
+    """The resolutions offered up to the finest allowed, and the first one: 65 or what is wished."""
+    offered = [2**k + 1 for k in range(2, exponent(finest) + 1)] or [finest]
+    if wished is None:
+        return {"resolutions": offered, "resolution": min(65, finest)}
+    exponent(wished)
+    if wished > finest:
+        raise ValueError(f"expected a resolution of at most {finest}, got {wished}; raise max_resolution=")
+    return {"resolutions": offered, "resolution": wished}
+
+
 def _asset(name: str) -> str:
     """A built file of the page; empty where it is not built, which is said when the widget is displayed."""
     path = _STATIC / name
@@ -303,15 +348,12 @@ def _asset(name: str) -> str:
 
 
 def _is_client(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= 32
+    # Printable: a lone surrogate in a trait could never be sent again, to nobody.
+    return isinstance(value, str) and 0 < len(value) <= 32 and value.isascii() and value.isprintable()
 
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and -1 <= value < 2**53
 
 
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, (bool, int, float)) or (isinstance(value, str) and len(value) <= 64)
-
-
-__all__ = ["LandscapeWidget", "Picture", "view"]
+__all__ = ["LandscapeWidget", "check_keywords", "view"]
