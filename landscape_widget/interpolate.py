@@ -93,8 +93,9 @@ def _fill(values: np.ndarray, measured: np.ndarray) -> None:
 def midpoints(known: np.ndarray) -> np.ndarray:
     """Values half-way between neighbouring rows, shape (m, …) → (m − 1, …)."""
     left, right = known[:-1], known[1:]
-    with np.errstate(invalid="ignore"):
-        linear = 0.5 * (left + right)
+    # Losses near the largest float may overflow in the cubic; the mean of two does not.
+    with np.errstate(invalid="ignore", over="ignore"):
+        linear = 0.5 * left + 0.5 * right
         linear[~(np.isfinite(left) & np.isfinite(right))] = np.nan
         if len(known) < 4:
             return linear

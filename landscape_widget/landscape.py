@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -194,8 +195,11 @@ class Landscape:
                 f"expected losses and measured of shape (len(betas), len(alphas)) = {shape}, "
                 f"got {self.losses.shape} and {self.measured.shape}"
             )
-        for array in (self.alphas, self.betas, self.losses, self.measured):
+        for name, dtype in (("alphas", float), ("betas", float), ("losses", float), ("measured", bool)):
+            # A view, so that the arrays that came in stay writeable for whoever made them.
+            array = np.asarray(getattr(self, name), dtype=dtype).view()
             array.flags.writeable = False
+            object.__setattr__(self, name, array)
 
     def surface(self) -> np.ndarray:
         """The losses at full resolution, shape (b, a): measured where measured, predicted elsewhere, NaN where neither is known."""
@@ -226,14 +230,16 @@ class Landscape:
         if keep_directions:
             for number, direction in enumerate(self.recipe.directions):
                 if direction.vector is not None:
-                    arrays[f"direction_{number}"] = np.asarray(direction.vector)
+                    vector = direction.vector
+                    # A tensor may live on a device.
+                    arrays[f"direction_{number}"] = np.asarray(vector.cpu() if hasattr(vector, "cpu") else vector)
         header = {
             "format_version": FORMAT_VERSION,
             "recipe": _plain(
                 dataclasses.replace(self.recipe, directions=tuple(d.without_vector() for d in self.recipe.directions))
             ),
-            "critical": [dataclasses.asdict(point) for point in self.critical],
-            "error": dataclasses.asdict(self.error),
+            "critical": [_plain(point) for point in self.critical],
+            "error": _plain(self.error),
         }
         with Path(path).open("wb") as file:
             np.savez_compressed(file, header=np.frombuffer(json.dumps(header).encode(), dtype=np.uint8), **arrays)
@@ -247,9 +253,16 @@ def load(path: str | os.PathLike[str]) -> Landscape:
     ValueError
         For a file that is none, or of a newer format.
     """
-    with np.load(path, allow_pickle=False) as file:
+    none = f"expected a landscape saved by Landscape.save, got {os.fspath(path)}, which is none"
+    try:
+        opened = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, BadZipFile) as error:
+        raise ValueError(none) from error
+    if not isinstance(opened, np.lib.npyio.NpzFile):
+        raise ValueError(none)
+    with opened as file:
         if "header" not in file:
-            raise ValueError(f"expected a landscape saved by Landscape.save, got {os.fspath(path)} without a header")
+            raise ValueError(none)
         header = json.loads(file["header"].tobytes().decode())
         arrays = {name: file[name] for name in file.files if name != "header"}
     if header["format_version"] > FORMAT_VERSION:
@@ -275,6 +288,8 @@ def _plain(value: Any) -> Any:
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.generic):
+        return value.item()
     return [_plain(item) for item in value] if isinstance(value, (tuple, list)) else value
 
 

@@ -83,37 +83,61 @@ def _persistences(surface: np.ndarray, order: np.ndarray, finite: np.ndarray) ->
 
 
 def _merge_pairs(ranks: np.ndarray, finite: np.ndarray) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """(birth, death) cells of the components of sublevel sets (union-find; Edelsbrunner & Harer 2010, §VII.1); the oldest never dies."""
-    rows, columns = ranks.shape
-    flat = ranks.ravel()
-    cells = np.argsort(flat)
-    parent = np.full(flat.size, -1)
-    birth = np.arange(flat.size)
-    alive = finite.ravel()
-    pairs = []
+    """(birth, death) cells of the components of sublevel sets (Edelsbrunner & Harer 2010, §VII.1); the oldest never dies.
+
+    Every vertex belongs to the minimum at the end of its steepest descent; where two such basins touch, the lower of
+    the touching pairs' upper ends is the pass between them. Merging basins over passes from the lowest up pairs each
+    minimum with the pass at which its component meets an older one.
+    """
+    columns = ranks.shape[1]
+    flat = np.where(finite, ranks, ranks.size).ravel()
+    basin = _basins(flat.reshape(ranks.shape))
+    a, b = _edges(finite)
+    a, b = a[basin[a] != basin[b]], b[basin[a] != basin[b]]
+    death = np.where(flat[a] > flat[b], a, b)
+    order = np.argsort(flat[death], kind="stable")
+    parent: dict[int, int] = {}
 
     def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
+        while parent.get(i, i) != i:
+            parent[i] = i = parent.get(parent[i], parent[i])
         return i
 
-    for cell in cells.tolist():
-        if not alive[cell]:
-            continue
-        parent[cell] = cell
-        row, column = divmod(cell, columns)
-        for r, c in _RING:
-            if not (0 <= row + r < rows and 0 <= column + c < columns):
-                continue
-            neighbour = (row + r) * columns + column + c
-            if parent[neighbour] < 0:
-                continue
-            a, b = root(cell), root(neighbour)
-            if a == b:
-                continue
-            old, young = (a, b) if flat[birth[a]] < flat[birth[b]] else (b, a)
-            if birth[young] != cell:
-                pairs.append((divmod(int(birth[young]), columns), (row, column)))
+    pairs = []
+    for i, j, cell in zip(basin[a[order]].tolist(), basin[b[order]].tolist(), death[order].tolist(), strict=True):
+        i, j = root(i), root(j)
+        if i != j:
+            old, young = (i, j) if flat[i] < flat[j] else (j, i)
+            pairs.append((divmod(young, columns), divmod(cell, columns)))
             parent[young] = old
     return pairs
+
+
+def _basins(ranks: np.ndarray) -> np.ndarray:
+    """For every vertex the flat index of the minimum at the end of its steepest descent, shape (size,)."""
+    rows, columns = ranks.shape
+    index = np.arange(ranks.size).reshape(ranks.shape)
+    padded = np.pad(ranks, 1, constant_values=ranks.size)
+    down, lowest = index.copy(), ranks.copy()
+    for r, c in _RING:
+        neighbour = padded[1 + r : rows + 1 + r, 1 + c : columns + 1 + c]
+        lower = neighbour < lowest
+        lowest[lower] = neighbour[lower]
+        down[lower] = (index + r * columns + c)[lower]
+    down = down.ravel()
+    while not np.array_equal(down, further := down[down]):
+        down = further
+    return down
+
+
+def _edges(finite: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The edges of the triangulation between finite vertices, as flat indices of their ends."""
+    index = np.arange(finite.size).reshape(finite.shape)
+    ends = [
+        (index[:, :-1], index[:, 1:]),
+        (index[:-1], index[1:]),
+        (index[:-1, :-1], index[1:, 1:]),
+    ]
+    a, b = (np.concatenate([pair[side].ravel() for pair in ends]) for side in (0, 1))
+    both = finite.ravel()[a] & finite.ravel()[b]
+    return a[both], b[both]

@@ -42,23 +42,27 @@ class Grid:
         self.bound: float | None = None
         """Largest miss among the checked cells, once the check has passed; 0 for a full grid."""
         self.num_checked = 0
+        # What ask() gave last, until tell() changes it.
+        self._asked: np.ndarray | None = None
         self._checking: np.ndarray | None = None
         self._expected: np.ndarray | None = None
 
     def ask(self) -> np.ndarray:
         """Cells to measure next, shape (m, 2): rows of (row, column), from the centre outwards; empty when the grid is done."""
-        while self.bound is None:
-            wanted = self._wanted()
-            if len(wanted):
-                return wanted
-            self._close()
-        return np.empty((0, 2), dtype=int)
+        if self._asked is None:
+            self._asked = np.empty((0, 2), dtype=int)
+            while self.bound is None and not len(self._asked):
+                self._asked = self._wanted()
+                if not len(self._asked):
+                    self._close()
+        return self._asked
 
     def tell(self, cells: np.ndarray, losses: np.ndarray) -> None:
         """The losses of some cells, shapes (m, 2) and (m,); NaN and inf are kept."""
         rows, columns = np.asarray(cells).T
         self.values[rows, columns] = losses
         self.measured[rows, columns] = True
+        self._asked = None
 
     @property
     def done(self) -> bool:
@@ -83,6 +87,7 @@ class Grid:
         common = other.refined(self.shape)
         new = common.measured & ~self.measured
         self.values[new], self.measured[new] = common.values[new], True
+        self._asked = None
 
     def _wanted(self) -> np.ndarray:
         mask = level_mask(self.shape, self.level) if self._checking is None else self._checking

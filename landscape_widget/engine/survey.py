@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +28,8 @@ from landscape_widget.landscape import CriticalPoint, Curvature, Landscape, Pred
 _CHUNK = 0.05
 # Round-off of a loss, in machine epsilons: a sum over the batch.
 _ROUND_OFF = 64
+# Ritz vectors of one run are orthogonal to within this |cos|, in single precision too.
+_ORTHOGONAL = 1e-4
 # Extrema less persistent than this share of the range are noise.
 _PERSISTENCE = 2e-3
 
@@ -229,8 +231,11 @@ class PlaneSurvey:
 
     def _axis_curvature(self) -> tuple[float, float, float]:
         x, y = self.plane.directions
-        if x.kind == y.kind == "hessian" and x.curvature is not None and y.curvature is not None:
-            return x.curvature, 0.0, y.curvature
+        # Ritz vectors of one run: the projected Hessian is diagonal. Those of two runs are not orthogonal.
+        of_one_run = x.kind == y.kind == "hessian" and abs(self.plane.cosine) < _ORTHOGONAL
+        if of_one_run and x.curvature is not None and y.curvature is not None:
+            a, b = self.plane.norms
+            return x.curvature * a**2, 0.0, y.curvature * b**2
         return axis_curvature(self.problem, self.plane)
 
     def _recipe(self) -> Recipe:
@@ -313,7 +318,9 @@ def survey(
     >>> landscape.complete, landscape.losses.shape
     (True, (17, 17))
     """
-    shape = _pair(resolution)
+    if not isinstance(problem, Problem):
+        raise TypeError(f"expected a Problem, got {type(problem).__name__}; make one with Problem(model, loss, data)")
+    shape = _pair(resolution, "a resolution")
     for count in shape:
         exponent(count)
     if window not in WINDOWS:
@@ -322,10 +329,22 @@ def survey(
         raise ValueError(
             f"expected a tolerance from 0 (measure every cell) to below 1, as a part of the range, got {tolerance}"
         )
-    spans = None if span is None else _pair(span)
+    spans = None if span is None else _pair(span, "a span")
     if spans is not None and not all(np.isfinite(s) and s > 0 for s in spans):
         raise ValueError(f"expected a positive span (the half-width along an axis), got {span}")
-    return _survey(problem, directions, shape, spans, window, tolerance, seed)
+    plane = None
+    if directions is not None:
+        x, y = _pair(directions, "directions")
+        plane = Plane(problem.point, (as_direction(problem, x, 0), as_direction(problem, y, 1)))
+    return _survey(
+        problem,
+        plane,
+        (int(shape[0]), int(shape[1])),
+        None if spans is None else (float(spans[0]), float(spans[1])),
+        window,
+        float(tolerance),
+        int(seed),
+    )
 
 
 def compute(
@@ -344,7 +363,7 @@ def compute(
 
 def _survey(
     problem: Problem,
-    directions: tuple[Any, Any] | None,
+    plane: Plane | None,
     resolution: tuple[int, int],
     spans: tuple[float, float] | None,
     window: str,
@@ -352,13 +371,12 @@ def _survey(
     seed: int,
 ) -> Iterator[Landscape]:
     curvature = None
-    if directions is None:
+    if plane is None:
         pairs = hessian_directions(problem, 1, seed=seed)
-        curvature, directions = pairs.summary, (pairs.directions[0], pairs.directions[-1])
-    axes = as_direction(problem, directions[0], 0), as_direction(problem, directions[1], 1)
+        curvature, plane = pairs.summary, Plane(problem.point, (pairs.directions[0], pairs.directions[-1]))
     run = PlaneSurvey(
         problem,
-        Plane(problem.point, axes),
+        plane,
         facts(problem, curvature),
         resolution=resolution,
         tolerance=tolerance,
@@ -372,12 +390,17 @@ def _survey(
     yield run.landscape()
 
 
-def _pair(value: Any) -> tuple[Any, Any]:
+def _pair(value: Any, what: str) -> tuple[Any, Any]:
     """A scalar twice, or a pair."""
     if np.isscalar(value):
         return value, value
-    first, second = value
-    return first, second
+    if isinstance(value, Mapping) or not hasattr(value, "__len__") or len(value) != 2:
+        raise ValueError(f"expected {what} as a pair (for x, for y), got {_count(value)}")
+    return value[0], value[1]
+
+
+def _count(value: Any) -> str:
+    return f"{len(value)} of them" if isinstance(value, (list, tuple)) else f"a {type(value).__name__}"
 
 
 def _digest(problem: Problem) -> str:
