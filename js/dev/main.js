@@ -20,6 +20,7 @@ const scenes = {
   coarse: { stateOf: coarse },
   partial: { stateOf: partial },
   holes: { stateOf: holed },
+  hill: { f: (a, b) => 1 - 0.2 * b * b - 0.06 * b ** 3 + 0.15 * a * a },
   log: { f: (a, b) => 1e-4 * 10 ** (3 * saddle(a, b)) },
 };
 

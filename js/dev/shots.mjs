@@ -16,6 +16,7 @@ const SHOTS = {
   coarse: ["?scene=coarse&progress=0.01", 1200, 720],
   partial: ["?scene=partial", 1200, 720],
   holes: ["?scene=holes&saddles=0", 1200, 720],
+  hill: ["?scene=hill", 1200, 720],
   log: ["?scene=log", 1200, 720],
   strong: ["?saddles=1", 1200, 720],
   off: ["?saddles=0&contours=false", 1200, 720],

@@ -54,9 +54,11 @@ void main() {
   // What was not measured is a little paler.
   color = mix(mix(vec3(lightness), color, 0.74) * 0.96 + 0.04, color, vSure);
 
-  // Negative curvature: a tint inside, a thin line along its border.
+  // Negative curvature: a tint inside, added to dark colours and mixed into light ones, and a thin line along its border.
   float inside = smoothstep(0.0, 0.5, vBend);
-  color = 1.0 - (1.0 - color) * (1.0 - tint * saddles * 0.72 * inside);
+  vec3 onDark = 1.0 - (1.0 - color) * (1.0 - tint * saddles * 0.72 * inside);
+  vec3 onLight = mix(color, tint, saddles * 0.6 * inside);
+  color = mix(onDark, onLight, smoothstep(0.35, 0.7, lightness));
   float border = stroke(abs(vBend) / max(fwidth(vBend), 1e-6), 0.6 * pixel);
   color = mix(color, tint * 0.7, saddles * 0.8 * border * step(1e-5, fwidth(vBend)));
 

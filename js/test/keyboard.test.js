@@ -60,6 +60,20 @@ test("the arrow keys move a slider", async () => {
   expect(view.page.state.get("resolution")).toBe(33);
 });
 
+test("a click takes the focus, a drag turns and keeps the distance", async () => {
+  const { root, page, model } = mount();
+  sendGrid(model, makeGrid({ rows: 9, columns: 9 }));
+  await painted(root);
+  const canvas = root.querySelector(".lw-canvas");
+  await userEvent.click(canvas);
+  expect(document.activeElement).toBe(canvas);
+  const [x, y, z] = page.camera;
+  await userEvent.dragAndDrop(canvas, root.querySelector(".lw-panel"));
+  expect(page.camera).not.toEqual([x, y, z]);
+  const [u, v, w] = page.camera;
+  expect(Math.hypot(u, v - 0.14, w)).toBeCloseTo(Math.hypot(x, y - 0.14, z), 4);
+});
+
 test("the wheel scrolls the page until the picture has the focus", async () => {
   const { root } = mount();
   const canvas = root.querySelector(".lw-canvas");
