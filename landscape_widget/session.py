@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
 from landscape_widget.engine.directions import (
@@ -22,8 +23,9 @@ from landscape_widget.engine.survey import Facts, PlaneSurvey, facts
 from landscape_widget.engine.threads import choose_num_threads, num_threads
 from landscape_widget.landscape import Direction
 from landscape_widget.scheduler import scheduler
+from landscape_widget.view.caption import caption
 from landscape_widget.view.patches import catalog_entry
-from landscape_widget.view.widget import LandscapeWidget
+from landscape_widget.view.widget import SETTINGS, LandscapeWidget, check_keywords
 
 _log = logging.getLogger(__name__)
 
@@ -70,13 +72,14 @@ class Session:
         self._facts: Facts | None = None
         self._planes: dict[PlaneKey, PlaneSurvey] = {}
         self._shown: tuple[Any, ...] | None = None
-        self._failed_wish: PlaneKey | None = None
+        self._failed_wish: tuple[Any, ...] | None = None
+        self._k = k
         self._opening: Iterator[None] | None = self._open(k)
         self._num_threads: int | None = None
+        self._clock: Callable[[], float] = time.monotonic
         widget.observe(self._on_direction, names=["direction_x", "direction_y"])
         widget.observe(self._on_wish, names=["resolution", "window", "zoom", "running"])
         widget.on_page(self._on_page)
-        self._clock: Callable[[], float] = time.monotonic
 
     def advance(self) -> bool:
         """One chunk of work for what is wished now; False when there is nothing to do."""
@@ -88,24 +91,42 @@ class Session:
             return False
         if not widget.running:
             self._tell(widget, force=True, status="paused", eta=None)
+            # Continue tries again.
+            self._failed_wish = None
+            return False
+        wish = widget.wished
+        if wish == self._failed_wish:
             return False
         try:
             if self._num_threads is None:
                 self._num_threads = choose_num_threads(self.problem)
             with num_threads(self._num_threads):
-                return self._advance(widget)
+                return self._advance(widget, wish)
         except Exception as error:  # noqa: BLE001 - an exception in a thread is seen by nobody: it is shown on the page
             _log.exception("the landscape engine failed")
-            self._opening, self._failed_wish = None, self._wished(widget)
+            self._failed_wish = wish
+            self._set_aside(wish[:4])
             widget.publish(status="error", error=f"{type(error).__name__}: {error}", eta=None)
             return False
 
-    def _advance(self, widget: LandscapeWidget) -> bool:
+    def _advance(self, widget: LandscapeWidget, wish: tuple[str, str, str, int, int]) -> bool:
+        if widget.error:
+            self._failed_wish = None
+            widget.publish(error="")
         if self._opening is None:
-            return self._advance_plane(widget)
+            return self._advance_plane(widget, wish[:4], wish[4])
         if next(self._opening, self) is self:
             self._opening = None
         return True
+
+    def _set_aside(self, key: PlaneKey) -> None:
+        """After an error: keep what is good for another try. A generator that has raised is exhausted."""
+        if self._opening is not None:
+            self._opening = self._open(self._k)
+        failed = self._planes.pop(key, None)
+        if failed is not None and failed.prepared:
+            # Turned twice it is itself, with every cell it has measured.
+            self._planes[key] = failed.transposed().transposed()
 
     def flush(self) -> bool:
         """Send what waits for its turn."""
@@ -114,9 +135,9 @@ class Session:
 
     def _open(self, k: int) -> Iterator[None]:
         """Find the Hessian directions; when that takes longer, a first picture is drawn meanwhile along axes that still sharpen."""
-        shown = bool(self.own)
+        shown, told = bool(self.own), []
         if shown:
-            yield from self._preliminary(self.own, None)
+            told = yield from self._preliminary(self.own, None)
         began = chunk = time.perf_counter()
         make: Callable[[], HessianDirections] | None = None
         for num_matvecs, make in enumerate(iter_hessian_directions(self.problem, k, seed=self.seed), start=1):
@@ -124,9 +145,9 @@ class Session:
             # Before as many products as pairs are wanted the two ends are the same vectors.
             if not shown and now - began > _PRELIMINARY_AFTER and num_matvecs >= 2 * k + 2:
                 shown, pairs = True, make()
-                yield from self._preliminary((pairs.directions[0], pairs.directions[-1]), pairs)
+                told = yield from self._preliminary((pairs.directions[0], pairs.directions[-1]), pairs)
             said = f"Looking for the directions of largest and smallest curvature: {num_matvecs} Hessian-vector products so far."
-            self._tell(self._widget(), status="directions", caption=[said], eta=None)
+            self._tell(self._widget(), status="directions", caption=[said, *told], eta=None)
             if now - chunk > _CHUNK:
                 yield
                 chunk = time.perf_counter()
@@ -138,8 +159,10 @@ class Session:
             found.append(gradient_direction(self.problem))
         self._offer(found, default=self.own or (pairs.directions[0], pairs.directions[-1]))
 
-    def _preliminary(self, axes: tuple[Direction, ...], pairs: HessianDirections | None) -> Iterator[None]:
-        """A 5 × 5 picture along the user's own axes, or along the extreme Ritz vectors as they stand."""
+    def _preliminary(
+        self, axes: tuple[Direction, ...], pairs: HessianDirections | None
+    ) -> Generator[None, None, list[str]]:
+        """A 5 × 5 picture along the user's own axes, or along the extreme Ritz vectors as they stand; returns its caption."""
         survey = PlaneSurvey(
             self.problem,
             Plane(self.problem.point, (axes[0], axes[1])),
@@ -154,26 +177,26 @@ class Session:
         if widget is not None:
             widget.publish(catalog=[catalog_entry(d) for d in (pairs.directions if pairs else axes)])
             widget.show(survey.landscape(), new_epoch=True)
+        return caption(survey.landscape())
 
     def _offer(self, found: list[Direction], default: tuple[Direction, ...]) -> None:
         widget = self._widget()
         if widget is None:
             return
         self._directions = {d.key: d for d in (*found, *self.own)}
-        x, y = (widget.direction_x, widget.direction_y)
-        if x not in self._directions or y not in self._directions or x == y:
-            x, y = default[0].key, default[1].key
+        # What was wished meanwhile is kept.
+        first, second = default[0].key, default[1].key
+        x = widget.direction_x if widget.direction_x in self._directions else ""
+        y = widget.direction_y if widget.direction_y in self._directions and widget.direction_y != x else ""
+        x = x or (first if y != first else second)
+        y = y or (second if x != second else first)
         widget.publish(catalog=[catalog_entry(d) for d in self._directions.values()])
         widget.publish(direction_x=x, direction_y=y)
 
-    def _advance_plane(self, widget: LandscapeWidget) -> bool:
-        key = self._wished(widget)
-        if key == self._failed_wish or key[0] not in self._directions or key[1] not in self._directions:
+    def _advance_plane(self, widget: LandscapeWidget, key: PlaneKey, resolution: int) -> bool:
+        if key[0] not in self._directions or key[1] not in self._directions:
             return False
-        if self._failed_wish is not None:
-            self._failed_wish = None
-            widget.publish(error="")
-        survey = self._survey(key, widget.resolution)
+        survey = self._survey(key, resolution)
         worked = survey.step()
         shown = (key, survey.grid.shape)
         new = shown != self._shown
@@ -205,7 +228,9 @@ class Session:
         x, y, window, zoom = key
         survey = self._planes.pop(key, None)
         exchanged = self._planes.get((y, x, window, zoom))
-        if survey is None and exchanged is not None and exchanged.prepared:
+        if exchanged is not None and exchanged.prepared:
+            # One of the two goes on with all cells; the other would not know them.
+            del self._planes[y, x, window, zoom]
             survey = exchanged.transposed()
         if survey is None:
             assert self._facts is not None
@@ -230,18 +255,14 @@ class Session:
             del self._planes[next(iter(self._planes))]
         return survey
 
-    @staticmethod
-    def _wished(widget: LandscapeWidget) -> PlaneKey:
-        return widget.direction_x, widget.direction_y, widget.window, widget.zoom
-
     def _due(self, force: bool) -> bool:
-        return force or time.perf_counter() - self._last_told > _TELL_INTERVAL
+        return force or self._clock() - self._last_told > _TELL_INTERVAL
 
     def _tell(self, widget: LandscapeWidget | None, *, force: bool = False, **traits: Any) -> None:
         """Set traits that only tell, not more often than a person can read; a change of status goes out at once."""
         if widget is None or not (self._due(force) or traits["status"] != widget.status):
             return
-        self._last_told = time.perf_counter()
+        self._last_told = self._clock()
         widget.publish(**traits)
 
     def _on_direction(self, change: Any) -> None:
@@ -311,6 +332,11 @@ def explore(
     TypeError
         For an unknown keyword, and for ``loss`` missing where ``model`` is no Problem.
     """
+    check_keywords(settings, (*SETTINGS, *(explore.__kwdefaults__ or ())))
+    if not 0 <= tolerance < 1:
+        raise ValueError(f"expected a tolerance from 0 to below 1, got {tolerance}")
+    if k < 1:
+        raise ValueError(f"expected k of at least 1 eigenpair per end, got {k}")
     if isinstance(model, Problem):
         if loss is not None or data is not None or any(v is not None for v in (device, params, batch_weight)):
             raise TypeError(
@@ -321,19 +347,29 @@ def explore(
         raise TypeError("expected explore(problem) or explore(model, loss, data), got no loss")
     else:
         problem = Problem(model, loss, data, device=device, params=params, batch_weight=batch_weight)
-    own: tuple[Direction, ...] = ()
-    if directions is not None:
-        own = as_direction(problem, directions[0], 0), as_direction(problem, directions[1], 1)
-        # Parallel axes are refused here, in the caller's thread.
-        Plane(problem.point, (own[0], own[1]))
-    if not 0 <= tolerance < 1:
-        raise ValueError(f"expected a tolerance from 0 to below 1, got {tolerance}")
+    own = () if directions is None else _own(problem, directions)
     widget = LandscapeWidget(max_resolution=max_resolution, **settings)
     widget.live = True
     if pause_when_unseen is None:
         pause_when_unseen = os.environ.get("SERVER_SOFTWARE", "").lower().startswith("voila/")
     # The widget keeps its session; the session and the engine thread know the widget only weakly.
     widget.session = Session(
-        problem, widget, k=k, tolerance=tolerance, seed=seed, own=own, pause_when_unseen=pause_when_unseen
+        problem,
+        widget,
+        # More pairs than there are directions would be the same ones from both ends.
+        k=min(k, max(1, problem.num_parameters // 2)),
+        tolerance=tolerance,
+        seed=seed,
+        own=own,
+        pause_when_unseen=pause_when_unseen,
     )
     return widget
+
+
+def _own(problem: Problem, given: Any) -> tuple[Direction, ...]:
+    """The user's two axes, with keys that differ; what makes no plane is refused here, in the caller's thread."""
+    if isinstance(given, (str, bytes, Mapping)) or not hasattr(given, "__len__") or len(given) != 2:
+        raise TypeError(f"expected directions as a pair (d1, d2), got {type(given).__name__}")
+    x, y = as_direction(problem, given[0], 0), as_direction(problem, given[1], 1)
+    Plane(problem.point, (x, y))
+    return x, dataclasses.replace(y, key=f"{y.key}-y") if x.key == y.key else y

@@ -31,6 +31,8 @@ _MAX_CLIENTS = 32
 # What a page may ask for: looks always, the rest where there is an engine.
 _LOOKS = ("saddles", "log_scale", "colormap", "contours")
 _WISHES = (*_LOOKS, "direction_x", "direction_y", "resolution", "window", "zoom", "running")
+SETTINGS = (*_WISHES, "height", "layout")
+"""Traits that can be given when a widget is made."""
 
 
 class LandscapeWidget(anywidget.AnyWidget):
@@ -95,7 +97,7 @@ class LandscapeWidget(anywidget.AnyWidget):
     )
 
     def __init__(self, landscape: Landscape | None = None, *, max_resolution: int = 129, **settings: Any) -> None:
-        check_keywords(settings, (*(_WISHES if landscape is None else _LOOKS), "height", "layout"))
+        check_keywords(settings, SETTINGS if landscape is None else (*_LOOKS, "height", "layout"))
         # Before super().__init__, which already serialises the state.
         self._publisher = Publisher(self._post)
         self.session: object = None
@@ -356,4 +358,4 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and -1 <= value < 2**53
 
 
-__all__ = ["LandscapeWidget", "check_keywords", "view"]
+__all__ = ["SETTINGS", "LandscapeWidget", "check_keywords", "view"]
