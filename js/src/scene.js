@@ -249,10 +249,11 @@ export function createScene({ box, holder, onpaint, onfail, signal }) {
   });
   sight.observe(box);
 
+  // Somebody points at it, so it is seen, whatever the observer has told so far.
   function revive() {
     if (renderer || ended) return;
     delete box.dataset.lost;
-    invalidate();
+    frame ||= requestAnimationFrame(draw);
   }
   for (const event of ["pointerenter", "pointerdown", "focus"]) holder.addEventListener(event, revive, { signal });
 

@@ -2,7 +2,7 @@ import { expect, test, vi } from "vitest";
 import { fakeModel, makeGrid, sendGrid } from "../dev/model.js";
 import factory from "../src/index.js";
 import { tenants } from "../src/pool.js";
-import { covered, mount, painted } from "./harness.js";
+import { covered, mount, painted, until } from "./harness.js";
 
 const lost = (context) => context.isContextLost();
 
@@ -13,7 +13,7 @@ test("the end of a view gives back its context and its listeners", async () => {
   const context = view.page.renderer.getContext();
   expect(lost(context)).toBe(false);
   view.end();
-  await vi.waitFor(() => expect(lost(context)).toBe(true));
+  await until(() => expect(lost(context)).toBe(true));
   expect(view.model.listeners()).toBe(0);
   expect(tenants().size).toBe(0);
   expect(document.querySelector(".lw")).toBeNull();
@@ -98,7 +98,7 @@ test("twenty widgets: at most eight live contexts, and none is blank", async () 
   // A pointer brings one back; somebody else leaves.
   const sleeping = views.find(({ page }) => !page.renderer);
   sleeping.root.querySelector(".lw-canvas").dispatchEvent(new PointerEvent("pointerenter"));
-  await vi.waitFor(() => expect(sleeping.page.renderer).not.toBeNull());
+  await until(() => expect(sleeping.page.renderer).not.toBeNull());
   expect(sleeping.root.querySelector(".lw-still")).toBeNull();
   expect(covered(sleeping)).toBeGreaterThan(500);
   expect(tenants().size).toBe(8);
@@ -111,7 +111,7 @@ test("a context that the browser takes away is taken anew", async () => {
   const before = covered(view);
   const first = view.page.renderer;
   first.getContext().getExtension("WEBGL_lose_context").loseContext();
-  await vi.waitFor(() => expect(view.page.renderer !== null && view.page.renderer !== first).toBe(true));
+  await until(() => expect(view.page.renderer !== null && view.page.renderer !== first).toBe(true));
   expect(covered(view)).toBe(before);
 });
 

@@ -1,11 +1,11 @@
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import { userEvent } from "vitest/browser";
 import { CATALOG, direction, makeGrid, sendGrid } from "../dev/model.js";
-import { mount, painted, settle, slide } from "./harness.js";
+import { mount, painted, settle, slide, until } from "./harness.js";
 
 /** The parameters of the newest message, once it was sent. */
 const asked = ({ model }, count = 1) =>
-  vi.waitFor(() => {
+  until(() => {
     expect(model.sentOf("set").length).toBeGreaterThanOrEqual(count);
     return model.sentOf("set").at(-1).params;
   });
@@ -32,7 +32,7 @@ test("choosing the other axis's direction swaps the two", async () => {
   expect(await asked(view)).toEqual({ direction_x: "smallest-1", direction_y: "largest-1" });
   await settle();
   slide(view.control("y direction"), 4);
-  await vi.waitFor(() =>
+  await until(() =>
     expect(view.model.sentOf("set").at(-1).params).toEqual({ direction_x: "largest-1", direction_y: "smallest-1" }),
   );
 });
@@ -46,7 +46,7 @@ test("buttons, boxes and the colour map ask for their traits", async () => {
   view.control("contours").click();
   view.control("stop").click();
   await userEvent.selectOptions(view.control("colormap"), "cividis");
-  await vi.waitFor(() => expect(view.model.sentOf("set").at(-1).params.colormap).toBe("cividis"));
+  await until(() => expect(view.model.sentOf("set").at(-1).params.colormap).toBe("cividis"));
   expect(view.model.sentOf("set").at(-1).params).toEqual({
     window: "wide",
     zoom: 2,
@@ -155,7 +155,7 @@ test("progress, time to go and what is spoken", async () => {
   expect(view.root.querySelector(".lw-words").textContent).toBe("Measuring: 25 of 81 cells");
   expect(view.root.querySelector(".lw-eta").textContent).toBe("about 12 s left");
   expect(view.root.querySelector("progress").value).toBeCloseTo(0.4);
-  await vi.waitFor(() => expect(view.root.querySelector('[role="status"]').textContent).toContain("25 of 81"), 4000);
+  await until(() => expect(view.root.querySelector('[role="status"]').textContent).toContain("25 of 81"));
   view.model.set("status", "done");
   await settle();
   expect(view.root.querySelector("progress").hidden).toBe(true);

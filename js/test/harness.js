@@ -39,9 +39,11 @@ afterEach(() => {
   document.body.className = "";
 });
 
+/** Resolves when an assertion holds; the limit is generous, because software rendering on a busy machine is slow. */
+export const until = (assertion) => vi.waitFor(assertion, { timeout: 20_000, interval: 20 });
+
 /** Resolves when a frame of this epoch with at least one triangle was painted. */
-export const painted = (root, epoch = 0) =>
-  vi.waitFor(() => expect(root.dataset.painted).toBe(String(epoch)), { timeout: 20_000, interval: 20 });
+export const painted = (root, epoch = 0) => until(() => expect(root.dataset.painted).toBe(String(epoch)));
 
 /** The pixels of a frame drawn now: RGBA bytes, rows from the bottom. */
 export function pixels({ page }) {

@@ -1,6 +1,6 @@
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import { makeGrid, sendGrid } from "../dev/model.js";
-import { mount, painted } from "./harness.js";
+import { mount, painted, until } from "./harness.js";
 
 test("follows JupyterLab's theme while it changes", async () => {
   const style = document.createElement("style");
@@ -14,13 +14,13 @@ test("follows JupyterLab's theme while it changes", async () => {
   const ink = getComputedStyle(root).color;
 
   document.body.className = "test-dark";
-  await vi.waitFor(() => expect(root.dataset.theme).toBe("dark"));
+  await until(() => expect(root.dataset.theme).toBe("dark"));
   expect(page.theme.dark).toBe(true);
   expect(getComputedStyle(root).color).toBe("rgb(255, 255, 255)");
   expect(page.theme.background).toBe("rgb(17, 17, 17)");
 
   document.body.className = "";
-  await vi.waitFor(() => expect(root.dataset.theme).toBe("light"));
+  await until(() => expect(root.dataset.theme).toBe("light"));
   expect(getComputedStyle(root).color).toBe(ink);
   style.remove();
 });
@@ -45,7 +45,7 @@ test("a host that attaches the element after render gets its theme and its layou
   expect(root.dataset.theme).toBe("light");
   host.append(root.parentElement);
   await painted(root);
-  await vi.waitFor(() => expect(root.dataset.theme).toBe("dark"));
-  await vi.waitFor(() => expect(root.classList.contains("lw-wide")).toBe(true));
+  await until(() => expect(root.dataset.theme).toBe("dark"));
+  await until(() => expect(root.classList.contains("lw-wide")).toBe(true));
   host.remove();
 });
