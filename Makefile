@@ -72,6 +72,10 @@ check: $(ENV)/.dev ## run the fast checks: ruff, import-linter, pyright, tsc, bi
 	pyright
 	cd js && npm run check
 
+.PHONY: screenshots
+screenshots: $(ENV)/.dev browser ## take the README's pictures anew
+	$(PY) tests/browser/screenshots.py
+
 .PHONY: browser
 browser: $(ENV)/.dev
 	@$(PY) tests/browser/chromium.py --install
