@@ -21,7 +21,10 @@ export default defineConfig({
   optimizeDeps: { include: ["three", "three/addons/controls/OrbitControls.js", "axe-core"] },
   test: {
     include: ["test/*.test.js"],
-    testTimeout: 30_000,
+    testTimeout: 60_000,
+
+    // Focus and graphics contexts belong to a page: one file after the other.
+    fileParallelism: false,
     browser: {
       enabled: true,
       headless: true,
