@@ -36,7 +36,8 @@ class RitzPairs:
     Attributes
     ----------
     values
-        Shape (k,), float64: λ₁ ≥ λ₂ … of the largest, λ_N ≤ λ_{N−1} … of the smallest.
+        Shape (k,), float64: λ₁ ≥ λ₂ … of the largest, λ_N ≤ λ_{N−1} … of the smallest. An eigenvalue that repeats
+        exactly is found once: which inner one a value is, is known only where no such was missed.
     vectors
         Shape (k, n), unit rows; the entry of largest magnitude is positive, so that pictures repeat.
     residual_norms
