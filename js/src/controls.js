@@ -163,7 +163,8 @@ export function createControls({ state, onview, signal }) {
     slider.update({
       index: Math.max(0, index),
       count: entries.length,
-      text,
+      text: unbroken(text),
+      spoken: text,
       note: text.includes(note) ? "" : note,
       ticks: thin(entries.map(({ symbol }) => symbol)),
       disabled: !live,
@@ -229,4 +230,9 @@ function thin(symbols) {
   return symbols.map((symbol, k) =>
     k === symbols.length - 1 || (k % every === 0 && symbols.length - 1 - k >= every) ? symbol : "",
   );
+}
+
+/** Keep a value with its error on one line: no break inside parentheses. @param {string} label */
+function unbroken(label) {
+  return label.replace(/\(.*\)/, (part) => part.replaceAll(" ", "\u00a0"));
 }

@@ -16,7 +16,7 @@ export const STATES = ["unknown", "predicted", "measured", "not finite", "from a
 export function createReadout({ element, cursorAt, onmove, signal }) {
   const text = h("span", { class: "lw-readout-text" });
   const word = h("span", { class: "lw-readout-state" });
-  const object = h("div", { class: "lw-readout", hidden: true }, text, word);
+  const object = h("div", { class: "lw-readout", hidden: true }, text, "   ", word);
   /** @type {[number, number] | null} */
   let place = null;
   let frame = 0;

@@ -149,15 +149,7 @@ export function createScene({ box, holder, onpaint, onfail, signal }) {
     if (dirty.fresh || scale.log !== log) Object.assign(dirty, { first: 0, last: grid.rows - 1 });
     surface.update({ grid, scale, fresh: dirty.fresh, first: dirty.first, last: dirty.last });
     axes.update(grid, scale, { compact: size.width < COMPACT });
-    const marks = [{ kind: "origin", text: "θ*", alpha: 0, beta: 0, ...nearest(grid, 0, 0) }];
-    const critical = criticalMarks(grid.header.critical).filter(
-      ({ row, column }) => row < /** @type {Grid} */ (grid).rows && column < /** @type {Grid} */ (grid).columns,
-    );
-    markers.update(
-      look.saddles > 0
-        ? [...marks.filter((m) => !critical.some((c) => c.row === m.row && c.column === m.column)), ...critical]
-        : marks,
-    );
+    markers.update(marksOf(grid, look.saddles > 0));
     Object.assign(dirty, { fresh: false, first: Infinity, last: -1, axes: false });
   }
 
@@ -374,6 +366,22 @@ export function createScene({ box, holder, onpaint, onfail, signal }) {
       still?.remove();
     },
   };
+}
+
+/**
+ * What is marked: the critical points where they are asked for, and always the trained point, unless it is one of them.
+ *
+ * @param {Grid} grid
+ * @param {boolean} all
+ */
+function marksOf(grid, all) {
+  const { rows, columns, header } = grid;
+  const critical = all
+    ? criticalMarks(header.critical).filter(({ row, column }) => row < rows && column < columns)
+    : [];
+  const origin = { kind: "origin", text: "θ*", alpha: 0, beta: 0, ...nearest(grid, 0, 0) };
+  const taken = critical.some(({ row, column }) => row === origin.row && column === origin.column);
+  return taken ? critical : [...critical, origin];
 }
 
 /** The loss at a cell: exact relative to the centre where that is known. @param {Grid} grid @param {number} index */
