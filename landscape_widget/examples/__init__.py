@@ -78,7 +78,7 @@ def digits_cnn(*, device: Device = None) -> Problem:
 
 
 def digits_cnn_early(*, device: Device = None) -> Problem:
-    """`digits_cnn` stopped early: negative curvature at a point that is not stationary."""
+    """`digits_cnn` after 150 of its 600 steps: negative curvature at a point that is not stationary."""
     return _digits("digits_cnn_early", device)
 
 

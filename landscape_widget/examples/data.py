@@ -93,5 +93,4 @@ def _read_digits() -> npt.NDArray[np.float64]:
 
     from sklearn.datasets import load_digits
 
-    bunch = load_digits()
-    return np.column_stack([bunch.data, bunch.target])
+    return np.column_stack(load_digits(return_X_y=True))

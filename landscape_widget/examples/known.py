@@ -102,5 +102,5 @@ def check_toy_size(n: int, m: int) -> None:
         )
 
 
-def _descending(values: Floats) -> Floats:
-    return np.sort(values)[::-1]
+def _descending(values: npt.ArrayLike) -> Floats:
+    return np.sort(np.asarray(values, dtype=np.float64))[::-1]

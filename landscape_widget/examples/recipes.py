@@ -45,10 +45,10 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
         "digits_mlp": Recipe(DigitsMLP, flat_digits, _cross_entropy, steps=500, learning_rate=1e-3),
         "digits_mlp_early": Recipe(DigitsMLP, flat_digits, _cross_entropy, steps=60, learning_rate=1e-3),
-        "digits_cnn": Recipe(DigitsCNN, square_digits, _cross_entropy, steps=300, learning_rate=3e-3),
-        "digits_cnn_early": Recipe(DigitsCNN, square_digits, _cross_entropy, steps=60, learning_rate=3e-3),
-        "digits_cnn_relu": Recipe(DigitsCNNReLU, square_digits, _cross_entropy, steps=300, learning_rate=3e-3),
-        "regression": Recipe(WaveMLP, data.wave_samples, nn.functional.mse_loss, steps=1500, learning_rate=1e-2),
+        "digits_cnn": Recipe(DigitsCNN, square_digits, _cross_entropy, steps=600, learning_rate=1e-3),
+        "digits_cnn_early": Recipe(DigitsCNN, square_digits, _cross_entropy, steps=150, learning_rate=1e-3),
+        "digits_cnn_relu": Recipe(DigitsCNNReLU, square_digits, _cross_entropy, steps=600, learning_rate=1e-3),
+        "regression": Recipe(WaveMLP, data.wave_samples, nn.functional.mse_loss, steps=1500, learning_rate=3e-3),
     }
 )
 
@@ -64,4 +64,4 @@ def trained(name: str) -> nn.Module:
 
 def weights_file(name: str) -> Traversable:
     """Return where the weights of the network `name` lie in the package."""
-    return resources.files(__package__) / "weights" / f"{name}.safetensors"
+    return resources.files("landscape_widget.examples") / "weights" / f"{name}.safetensors"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import safetensors.torch
@@ -24,10 +26,11 @@ def train(recipe: Recipe) -> nn.Module:
     x, y = x.float(), y.float() if y.is_floating_point() else y
     network = _seeded(recipe)
     optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
-    for _ in range(recipe.steps):
-        optimizer.zero_grad()
-        recipe.criterion(network(x), y).backward()
-        optimizer.step()
+    with _one_thread():
+        for _ in range(recipe.steps):
+            optimizer.zero_grad()
+            recipe.criterion(network(x), y).backward()
+            optimizer.step()
     return network.eval()
 
 
@@ -60,6 +63,17 @@ def _quality(network: nn.Module, recipe: Recipe) -> str:
         f"{accuracy(network, images(split)):.2%} {kind}"
         for kind, split in zip(("training", "test"), data.digits_split(), strict=True)
     )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sum in the same order whatever the number of cores; threads hardly help networks this small."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _seeded(recipe: Recipe) -> nn.Module:
