@@ -1,0 +1,741 @@
+"""Survey and widget joined: what is wished is measured, once, and nothing else is."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import logging
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import landscape_widget as lw
+from landscape_widget import session as session_module
+from landscape_widget.landscape import Direction
+from landscape_widget.scheduler import scheduler
+from landscape_widget.session import Session
+from landscape_widget.view.patches import HOLE, MEASURED, Publisher
+from landscape_widget.view.widget import LandscapeWidget
+
+from .view.landscapes import Clock, Page
+
+
+class Bowl(nn.Module):
+    """A model whose parameters are all its loss needs; ½ Σ cᵢ θᵢ² + quartic, with a saddle at 0 for mixed signs."""
+
+    curvatures: torch.Tensor
+
+    def __init__(self, curvatures: list[float], start: float = 0.0) -> None:
+        super().__init__()
+        self.theta = nn.Parameter(torch.full((len(curvatures),), start, dtype=torch.float64))
+        self.register_buffer("curvatures", torch.tensor(curvatures, dtype=torch.float64))
+
+
+class Loss:
+    """The loss of a Bowl; counts its calls, and fails or blocks when told."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.fails: Callable[[int], bool] = lambda _call: False
+        self.before: Callable[[], None] = lambda: None
+        self.hole_beyond = float("inf")
+
+    def __call__(self, model: Bowl, batch: Any) -> torch.Tensor:
+        self.calls += 1
+        self.before()
+        if self.fails(self.calls):
+            raise RuntimeError("out of luck")
+        value = 1 + 0.5 * (model.curvatures * model.theta**2).sum() + 0.1 * (model.theta**4).sum()
+        return value if float(model.theta.detach().norm()) < self.hole_beyond else value * float("nan")
+
+
+class Bench:
+    """An explored Bowl whose session is advanced by hand, with a page on the other end."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
+        self.loss, self.clock, self.page = Loss(), Clock(), Page()
+        curvatures = settings.pop("curvatures", [3.0, 2.0, 0.5, -0.5, -1.0])
+        problem = lw.Problem(Bowl(curvatures), self.loss)
+        self.widget: LandscapeWidget = lw.explore(problem, **{"tolerance": 0.0, "resolution": 9, **settings})
+        assert isinstance(self.widget.session, Session)
+        self.session = self.widget.session
+        self.session._clock = self.clock
+        self.widget._publisher = Publisher(self.page.send, self.clock)
+        self.loss.calls = 0
+        self.rev = 0
+
+    def say(self, kind: str, **more: Any) -> None:
+        self.widget._on_message(self.widget, {"kind": kind, "client": "page", **more}, [])
+
+    def hello(self) -> None:
+        self.say("hello", epoch=-1, seq=-1)
+
+    def wish(self, **params: Any) -> None:
+        self.rev += 1
+        self.say("set", rev=self.rev, params=params)
+
+    def tick(self) -> bool:
+        """One chunk, a quarter of a second later, and all of it reaches the page."""
+        worked = self.session.advance()
+        self.clock.now += 0.25
+        self.session.flush()
+        self.widget._publisher.acknowledged(self.widget._publisher.epoch, self.widget._publisher.seq)
+        return worked
+
+    def run(self, chunks: int = 2000) -> int:
+        """To the end; how often the loss was called."""
+        before = self.loss.calls
+        for _ in range(chunks):
+            if not self.tick():
+                return self.loss.calls - before
+        raise AssertionError("the session does not come to an end")
+
+    def until(self, reached: Callable[[], bool]) -> None:
+        for _ in range(2000):
+            if reached():
+                return
+            assert self.tick()
+
+    @property
+    def states(self) -> np.ndarray:
+        return self.page.arrays[2]
+
+    @property
+    def header(self) -> dict[str, Any]:
+        assert self.page.header is not None
+        return self.page.header
+
+
+class Asleep:
+    """A scheduler that only writes down who was woken."""
+
+    def __init__(self) -> None:
+        self.woken: list[tuple[Any, bool]] = []
+
+    def wake(self, job: Any, *, first: bool = True) -> None:
+        self.woken.append((weakref.ref(job), first))
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chunk is one cell: a test can stop wherever it likes, on any machine."""
+    monkeypatch.setattr("landscape_widget.engine.survey._CHUNK", 0.0)
+    monkeypatch.setattr(session_module, "_CHUNK", 0.0)
+    monkeypatch.setattr(session_module, "_PRELIMINARY_AFTER", float("inf"))
+    monkeypatch.setattr(session_module, "_FIRST_PICTURE", float("inf"))
+    # One way of computing, not the fastest on this machine: calls are counted.
+    monkeypatch.setattr(session_module, "choose_num_threads", lambda _problem: torch.get_num_threads())
+
+
+@pytest.fixture
+def asleep(monkeypatch: pytest.MonkeyPatch) -> Asleep:
+    made = Asleep()
+    monkeypatch.setattr(session_module, "scheduler", lambda: made)
+    return made
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, asleep: Asleep) -> Iterator[Bench]:
+    made = Bench(monkeypatch)
+    yield made
+    made.widget.close()
+
+
+@pytest.fixture
+def make(monkeypatch: pytest.MonkeyPatch, asleep: Asleep) -> Iterator[Callable[..., Bench]]:
+    made: list[Bench] = []
+
+    def one(**settings: Any) -> Bench:
+        made.append(Bench(monkeypatch, **settings))
+        return made[-1]
+
+    yield one
+    for each in made:
+        each.widget.close()
+
+
+class TestBeginning:
+    def test_nothing_is_computed_before_somebody_looks(self, bench: Bench):
+        bench.widget.resolution = 17
+        assert bench.run() == 0
+        assert not bench.page.messages
+        assert (bench.widget.live, bench.widget.status, bench.widget.catalog) == (True, "idle", [])
+
+    def test_a_hello_brings_the_surface_along_the_extreme_directions(self, bench: Bench):
+        bench.hello()
+        bench.run()
+        assert (bench.widget.status, bench.widget.progress, bench.widget.eta) == ("done", 1.0, None)
+        assert (bench.widget.direction_x, bench.widget.direction_y) == ("largest-1", "smallest-1")
+        assert [bench.header["x"]["curvature"], bench.header["y"]["curvature"]] == pytest.approx([3.0, -1.0])
+        assert (bench.states == MEASURED).all()
+        shown = bench.widget.landscape
+        assert shown is not None
+        np.testing.assert_array_equal(bench.page.arrays[0], (shown.losses - 1.0).astype(np.float32))
+        assert bench.widget.caption[0].startswith("x: largest curvature, λ₁ = 3")
+
+    def test_the_catalog_is_in_slider_order(self, bench: Bench):
+        bench.hello()
+        bench.run()
+        keys = [entry["key"] for entry in bench.widget.catalog]
+        assert keys == ["largest-1", "largest-2", "smallest-2", "smallest-1", "random-0", "random-1"]
+
+    def test_a_gradient_is_offered_where_there_is_one(self, monkeypatch: pytest.MonkeyPatch, asleep: Asleep):
+        widget: LandscapeWidget = lw.explore(Bowl([3.0, 1.0, -1.0], start=0.5), Loss(), resolution=5)
+        assert isinstance(widget.session, Session)
+        widget._on_message(widget, {"kind": "hello", "client": "page", "epoch": -1, "seq": -1}, [])
+        while widget.session.advance():
+            pass
+        assert widget.error == ""
+        assert widget.catalog[-1]["key"] == "gradient"
+
+    def test_the_surface_grows_from_coarse_to_fine(self, bench: Bench):
+        bench.hello()
+        bench.run()
+        cells = [m["measured"] for m, _ in bench.page.messages if "measured" in m]
+        assert cells == sorted(cells)
+        assert 25 <= cells[0] <= 26  # the first level stands before anything is shown
+        assert cells[-1] == 81
+        assert len(set(cells)) > 10
+        assert bench.page.gaps == 0
+
+    def test_each_status_comes_in_its_turn(self, bench: Bench):
+        seen = []
+        bench.widget.observe(lambda change: seen.append(change["new"]), names=["status"])
+        bench.hello()
+        bench.run()
+        assert seen == ["directions", "window", "survey", "done"]
+
+    def test_more_pairs_than_directions_are_no_more_directions(self, make: Callable[..., Bench]):
+        bench = make(curvatures=[2.0, -1.0, 0.5], k=4)
+        bench.hello()
+        bench.run()
+        assert [e["key"] for e in bench.widget.catalog if e["group"] == "hessian"] == ["largest-1", "smallest-1"]
+
+
+class TestPreliminary:
+    def test_axes_that_still_sharpen_are_drawn_and_replaced_once(self, bench: Bench, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(session_module, "_PRELIMINARY_AFTER", -1.0)
+        # With k = 1 four products are enough for a first picture, of five there are.
+        bench.session._opening = bench.session._open(1)
+        bench.hello()
+        bench.until(lambda: bench.page.header is not None)
+        assert bench.header["epoch"] == 1
+        assert bench.states.shape == (5, 5)
+        assert bench.header["x"]["preliminary"] is True
+        assert "still sharpening" in bench.header["x"]["label"]
+        assert all(entry["preliminary"] for entry in bench.widget.catalog)
+        assert any("still sharpening" in sentence for sentence in bench.widget.caption)
+        assert bench.widget.direction_x == ""
+        bench.run()
+        assert bench.header["epoch"] == 2
+        assert bench.header["x"]["preliminary"] is False
+        assert not any(entry["preliminary"] for entry in bench.widget.catalog)
+        assert [m["epoch"] for m, _ in bench.page.messages if m["kind"] == "grid"] == [1, 2]
+
+    def test_a_wish_made_meanwhile_is_kept(self, bench: Bench, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(session_module, "_PRELIMINARY_AFTER", -1.0)
+        bench.session._opening = bench.session._open(1)
+        bench.hello()
+        bench.until(lambda: bool(bench.widget.catalog))
+        bench.wish(direction_x="smallest-1")
+        bench.run()
+        assert (bench.widget.direction_x, bench.widget.direction_y) == ("smallest-1", "largest-1")
+        assert bench.header["x"]["key"] == "smallest-1"
+
+    def test_own_directions_are_drawn_first(self, make: Callable[..., Bench]):
+        bench = make(directions=(torch.eye(5)[0], torch.eye(5)[4] * 2))
+        bench.hello()
+        bench.until(lambda: bench.page.header is not None)
+        assert [bench.header["x"]["key"], bench.header["y"]["key"]] == ["own-x", "own-y"]
+        bench.run()
+        assert [bench.header["x"]["key"], bench.header["y"]["key"]] == ["own-x", "own-y"]
+        assert bench.header["norms"] == pytest.approx([1.0, 2.0])
+        assert bench.header["units"] == ["‖Δθ‖", "× d"]
+        assert [e["key"] for e in bench.widget.catalog][-2:] == ["own-x", "own-y"]
+        assert "largest-1" in [e["key"] for e in bench.widget.catalog]
+
+
+class TestWishes:
+    @pytest.fixture
+    def done(self, bench: Bench) -> Bench:
+        bench.hello()
+        bench.run()
+        return bench
+
+    def test_another_direction_is_another_plane(self, done: Bench):
+        done.wish(direction_x="largest-2")
+        assert done.run() >= 81
+        assert done.header["epoch"] == 2
+        assert done.header["x"]["curvature"] == pytest.approx(2.0)
+        assert done.widget.status == "done"
+
+    def test_coming_back_measures_nothing(self, done: Bench):
+        first = done.page.arrays[0].copy()
+        done.wish(direction_x="largest-2")
+        done.run()
+        done.wish(direction_x="largest-1")
+        assert done.run() == 0
+        assert done.header["epoch"] == 3
+        np.testing.assert_array_equal(done.page.arrays[0], first)
+        assert (done.widget.status, done.widget.progress) == ("done", 1.0)
+
+    def test_a_plane_left_half_done_goes_on(self, done: Bench):
+        done.wish(resolution=17, direction_x="largest-2")
+        done.until(lambda: done.header["epoch"] == 2 and done.header["measured"] > 60)
+        before, measured = done.loss.calls, done.header["measured"]
+        done.wish(direction_x="largest-1", resolution=9)
+        assert done.run() == 0
+        done.wish(direction_x="largest-2", resolution=17)
+        assert done.run() <= 17 * 17 - measured
+        assert done.loss.calls - before == 17 * 17 - measured
+        assert (done.states == MEASURED).all()
+
+    def test_choosing_the_other_axis_swaps_and_measures_nothing(self, done: Bench):
+        first = done.page.arrays[0].copy()
+        done.wish(direction_x="smallest-1")
+        assert (done.widget.direction_x, done.widget.direction_y) == ("smallest-1", "largest-1")
+        assert done.run() == 0
+        np.testing.assert_array_equal(done.page.arrays[0], first.T)
+        assert [done.header["x"]["key"], done.header["y"]["key"]] == ["smallest-1", "largest-1"]
+        assert done.header["curvature"] == pytest.approx([-1.0, 0.0, 3.0])
+
+    def test_both_at_once_swap_as_well(self, done: Bench):
+        done.wish(direction_x="smallest-1", direction_y="largest-1")
+        assert done.run() == 0
+        assert done.header["x"]["key"] == "smallest-1"
+        assert done.header["epoch"] == 2
+
+    def test_from_python_too(self, done: Bench):
+        done.widget.direction_x = done.widget.direction_y
+        assert (done.widget.direction_x, done.widget.direction_y) == ("smallest-1", "largest-1")
+        done.widget.direction_y = "smallest-1"
+        assert (done.widget.direction_x, done.widget.direction_y) == ("largest-1", "smallest-1")
+        assert done.run() == 0
+
+    def test_cells_measured_after_a_swap_are_known_after_the_next(self, done: Bench):
+        done.wish(resolution=17)
+        done.until(lambda: done.header["measured"] > 100)
+        done.wish(direction_x="smallest-1")
+        done.run()
+        assert done.header["measured"] == 17 * 17
+        done.wish(direction_x="largest-1")
+        assert done.run() == 0
+
+    def test_a_finer_grid_adds_to_what_is_measured(self, done: Bench):
+        first = done.page.arrays[0].copy()
+        done.wish(resolution=17)
+        assert done.run() == 17 * 17 - 81
+        np.testing.assert_array_equal(done.page.arrays[0][::2, ::2], first)
+
+    def test_a_coarser_grid_measures_nothing(self, done: Bench):
+        first = done.page.arrays[0].copy()
+        done.wish(resolution=5)
+        assert done.run() == 0
+        np.testing.assert_array_equal(done.page.arrays[0], first[::2, ::2])
+        done.wish(resolution=9)
+        assert done.run() == 0
+        np.testing.assert_array_equal(done.page.arrays[0], first)
+
+    def test_resolution_from_python(self, done: Bench):
+        seen = []
+        done.widget.observe(lambda change: seen.append(change["new"]), names=["resolution"])
+        done.widget.resolution = 33
+        done.run()
+        assert seen == [33]
+        assert done.states.shape == (33, 33)
+
+    def test_the_wide_window_looks_half_of_theta_far(self, monkeypatch: pytest.MonkeyPatch, asleep: Asleep):
+        widget: LandscapeWidget = lw.explore(Bowl([3.0, 1.0, -1.0], start=2.0), Loss(), resolution=5)
+        assert isinstance(widget.session, Session)
+        widget._on_message(widget, {"kind": "hello", "client": "page", "epoch": -1, "seq": -1}, [])
+        spans = []
+        for window in ("saddle", "wide", "saddle"):
+            widget.window = window
+            while widget.session.advance():
+                pass
+            assert widget.landscape is not None
+            assert widget.landscape.recipe.window == window
+            spans.append(widget.landscape.recipe.spans)
+        assert spans[1] == pytest.approx((np.sqrt(3.0),) * 2)
+        assert spans[0] == spans[2] != spans[1]
+
+    def test_zoom_doubles_the_window_that_was_found(self, done: Bench):
+        alphas = done.header["alphas"]
+        done.wish(zoom=1)
+        assert done.run() == 81  # and none to look for the window again
+        assert done.header["alphas"] == pytest.approx([2 * a for a in alphas])
+        done.wish(zoom=0)
+        assert done.run() == 0
+        assert done.header["alphas"] == alphas
+
+    def test_looks_are_the_pages_own_business(self, done: Bench, asleep: Asleep):
+        asleep.woken.clear()
+        done.wish(saddles=0.1, log_scale=True, colormap="greys", contours=False)
+        assert not asleep.woken
+        assert done.run() == 0
+        assert done.header["epoch"] == 1
+
+    def test_a_hole_is_kept_shown_and_told(self, make: Callable[..., Bench]):
+        bench = make(window="wide")
+        bench.loss.hole_beyond = 0.6
+        bench.hello()
+        bench.run()
+        assert bench.widget.error == ""
+        holes = int((bench.states == HOLE).sum())
+        assert 0 < holes < 81
+        assert any(f"{holes} cells are holes" in s or holes == 1 for s in bench.widget.caption)
+
+
+class TestStop:
+    def test_stop_keeps_what_is_measured_and_continue_goes_on(self, bench: Bench):
+        bench.hello()
+        bench.until(lambda: bench.page.header is not None and bench.header["measured"] > 40)
+        bench.wish(running=False)
+        measured = bench.header["measured"]
+        assert bench.run() == 0
+        assert (bench.widget.status, bench.widget.eta) == ("paused", None)
+        assert bench.header["measured"] == measured
+        bench.wish(running=True)
+        assert bench.run() == 81 - measured
+        assert (bench.widget.status, bench.header["epoch"]) == ("done", 1)
+
+    def test_stop_before_there_is_anything(self, bench: Bench):
+        bench.widget.running = False
+        bench.hello()
+        assert bench.run() == 0
+        assert bench.widget.status == "paused"
+        bench.widget.running = True
+        bench.run()
+        assert bench.widget.status == "done"
+
+    def test_stop_and_continue_when_all_is_done(self, bench: Bench):
+        bench.hello()
+        bench.run()
+        bench.wish(running=False)
+        bench.run()
+        assert bench.widget.status == "paused"
+        bench.wish(running=True)
+        assert bench.run() == 0
+        assert bench.widget.status == "done"
+
+
+class TestUnseen:
+    def test_where_asked_for_it_pauses_until_somebody_looks(self, make: Callable[..., Bench]):
+        bench = make(pause_when_unseen=True)
+        bench.hello()
+        bench.until(lambda: bench.page.header is not None)
+        bench.clock.now += 151
+        assert bench.run() == 0
+        assert bench.widget.status == "survey"
+        bench.say("ping")
+        assert bench.run() > 0
+        assert bench.widget.status == "done"
+
+    def test_a_ping_in_time_keeps_it_going(self, make: Callable[..., Bench]):
+        bench = make(pause_when_unseen=True)
+        bench.hello()
+        for _ in range(10):
+            bench.clock.now += 100
+            bench.say("ping")
+            assert bench.tick()
+
+    def test_elsewhere_it_goes_on_unseen(self, bench: Bench):
+        bench.hello()
+        bench.tick()
+        bench.clock.now += 1e6
+        assert bench.run() > 81
+
+    @pytest.mark.parametrize(
+        ("server", "pauses"), [("voila/0.5.13", True), ("Voila/0.5", True), ("jupyter_server/2.21", False), ("", False)]
+    )
+    def test_voila_pauses_by_default(
+        self, make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, server: str, pauses: bool
+    ):
+        monkeypatch.setenv("SERVER_SOFTWARE", server)
+        assert make().session._pause_when_unseen is pauses
+        assert make(pause_when_unseen=not pauses).session._pause_when_unseen is not pauses
+
+
+class TestErrors:
+    def test_an_error_in_mid_survey_is_shown_and_a_wish_recovers(self, bench: Bench, caplog: pytest.LogCaptureFixture):
+        bench.hello()
+        bench.until(lambda: bench.page.header is not None and bench.header["measured"] > 40)
+        bench.loss.fails = lambda _call: True
+        with caplog.at_level(logging.CRITICAL):
+            bench.run()
+        assert (bench.widget.status, bench.widget.error) == ("error", "RuntimeError: out of luck")
+        calls = bench.loss.calls
+        bench.say("ping")
+        assert bench.run() == 0
+        assert bench.loss.calls == calls
+        bench.loss.fails = lambda _call: False
+        bench.wish(direction_x="largest-2")
+        bench.run()
+        assert (bench.widget.status, bench.widget.error) == ("done", "")
+        # And back: the plane that failed goes on with what it had.
+        bench.wish(direction_x="largest-1")
+        assert bench.run() <= 40
+        assert (bench.widget.status, bench.widget.error, bench.header["measured"]) == ("done", "", 81)
+
+    @pytest.mark.parametrize("wish", [{"resolution": 5}, {"resolution": 17}, {"zoom": -1}, {"window": "wide"}])
+    def test_any_other_wish_tries_again(self, bench: Bench, caplog: pytest.LogCaptureFixture, wish: dict[str, Any]):
+        bench.hello()
+        bench.until(lambda: bench.page.header is not None)
+        bench.loss.fails = lambda _call: True
+        bench.run()
+        bench.loss.fails = lambda _call: False
+        bench.wish(**wish)
+        bench.run()
+        assert (bench.widget.status, bench.widget.error) == ("done", "")
+
+    @pytest.mark.parametrize("call", [1, 3, 20])
+    def test_continue_tries_again_wherever_it_failed(self, bench: Bench, caplog: pytest.LogCaptureFixture, call: int):
+        bench.loss.fails = lambda calls: calls == call
+        bench.hello()
+        bench.run()
+        assert (bench.widget.status, bench.widget.error) == ("error", "RuntimeError: out of luck")
+        bench.wish(running=False)
+        bench.run()
+        bench.wish(running=True)
+        bench.run()
+        assert (bench.widget.status, bench.widget.error) == ("done", "")
+        assert (bench.states == MEASURED).all()
+
+    def test_an_observer_of_the_users_that_fails_stops_nothing(self, bench: Bench, caplog: pytest.LogCaptureFixture):
+        bench.widget.observe(lambda _change: 1 / 0, names=["status", "progress", "caption", "catalog", "direction_x"])
+        bench.hello()
+        bench.run()
+        assert (bench.widget.status, bench.widget.error) == ("done", "")
+        assert "ZeroDivisionError" in caplog.text
+
+    def test_a_wish_while_it_fails_is_not_the_one_that_failed(self, bench: Bench, caplog: pytest.LogCaptureFixture):
+        bench.hello()
+        bench.until(lambda: bench.page.header is not None)
+
+        def wish_and_fail() -> None:
+            bench.loss.before = lambda: None
+            bench.wish(direction_x="largest-2")
+            raise RuntimeError("out of luck")
+
+        bench.loss.before = wish_and_fail
+        assert bench.session.advance() is False
+        assert bench.widget.status == "error"
+        bench.run()
+        assert (bench.widget.status, bench.header["x"]["key"]) == ("done", "largest-2")
+
+
+class TestLife:
+    def test_a_dropped_widget_takes_its_session_along(self):
+        """With the real engine thread."""
+        loss, done = Loss(), threading.Event()
+        widget: LandscapeWidget = lw.explore(lw.Problem(Bowl([3.0, 1.0, -1.0]), loss), resolution=5)
+        widget.observe(lambda change: done.set() if change["new"] == "done" else None, names=["status"])
+        widget._on_message(widget, {"kind": "hello", "client": "page", "epoch": -1, "seq": -1}, [])
+        assert done.wait(60)
+        session = widget.session
+        gone = [weakref.ref(widget), weakref.ref(session)]
+        widget.close()
+        del widget, session
+        # The engine thread may be in the middle of a round; when it takes up something later, that is over.
+        later = threading.Event()
+
+        class Last:
+            def advance(self) -> bool:
+                later.set()
+                return False
+
+            def flush(self) -> bool:
+                return False
+
+        last = Last()
+        scheduler().wake(last)
+        assert later.wait(60)
+        gc.collect()
+        assert [reference() for reference in gone] == [None, None]
+
+    def test_a_closed_widget_rests(self, bench: Bench):
+        bench.hello()
+        bench.tick()
+        bench.widget.close()
+        assert bench.session.advance() is False
+
+    def test_a_session_whose_widget_is_gone_rests(self, make: Callable[..., Bench]):
+        bench = make()
+        bench.hello()
+        session = bench.session
+        session._widget = weakref.ref(LandscapeWidget())  # collected at once or not: closed below
+        other = session._widget()
+        if other is not None:
+            other.close()
+        del other
+        gc.collect()
+        assert session.advance() is False
+        assert session.flush() is False
+
+    def test_the_newest_wish_of_two_widgets_is_first(self, make: Callable[..., Bench], asleep: Asleep):
+        a, b = make(), make()
+        asleep.woken.clear()
+        a.hello()
+        b.hello()
+        b.say("ping")
+        a.wish(resolution=17)
+        b.wish(window="wide")
+        woken = [("a" if job() is a.session else "b", first) for job, first in asleep.woken]
+        assert woken == [("a", False), ("b", False), ("b", False), ("a", True), ("b", True)]
+
+    def test_a_cell_can_be_run_while_the_engine_works(self):
+        """The engine thread waits in the loss; meanwhile the main thread sets traits and asks for the state."""
+        loss, inside, go, done = Loss(), threading.Event(), threading.Event(), threading.Event()
+        widget: LandscapeWidget = lw.explore(lw.Problem(Bowl([3.0, 1.0, -1.0]), loss), resolution=5)
+
+        def before() -> None:
+            inside.set()
+            assert go.wait(60)
+
+        loss.before = before
+        widget.observe(lambda change: done.set() if change["new"] == "done" else None, names=["status"])
+        widget._on_message(widget, {"kind": "hello", "client": "page", "epoch": -1, "seq": -1}, [])
+        assert inside.wait(60)
+        widget.resolution = 9
+        widget.set_state({"saddles": 0.75})
+        assert widget.get_state()["saddles"] == 0.75
+        go.set()
+        assert done.wait(60)
+        assert widget.landscape is not None
+        assert widget.landscape.losses.shape == (9, 9)
+        widget.close()
+
+    def test_the_model_is_as_before(self, asleep: Asleep):
+        torch.manual_seed(3)
+        first, last = nn.Linear(2, 4), nn.Linear(4, 1)
+        model = nn.Sequential(first, nn.BatchNorm1d(4), nn.Dropout(0.5), last)
+        first.weight.requires_grad_(False)
+        first.weight.grad = torch.ones_like(first.weight)
+        model.train()
+        data = torch.randn(16, 2), torch.randn(16, 1)
+        state, random = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+        widget: LandscapeWidget = lw.explore(model, nn.MSELoss(), data, resolution=5)
+        assert isinstance(widget.session, Session)
+        widget._on_message(widget, {"kind": "hello", "client": "page", "epoch": -1, "seq": -1}, [])
+        for _ in range(20):
+            widget.session.advance()
+        widget.running = False  # Stop
+        widget.session.advance()
+        widget.running = True
+        while widget.session.advance():
+            pass
+        assert (widget.status, widget.error) == ("done", "")
+        assert model.training
+        assert all(torch.equal(state[name], tensor) for name, tensor in model.state_dict().items())
+        assert [p.requires_grad for p in model.parameters()] == [False, True, True, True, True, True]
+        assert first.weight.grad is not None
+        assert torch.equal(first.weight.grad, torch.ones_like(first.weight))
+        assert last.weight.grad is None
+        assert torch.equal(torch.get_rng_state(), random)
+
+
+class TestRates:
+    def test_traits_that_only_tell_are_set_four_times_a_second(self, make: Callable[..., Bench]):
+        bench = make(resolution=17)
+        updates: list[Any] = []
+        bench.widget.observe(updates.append, names=["progress", "eta", "caption"])
+        bench.hello()
+        bench.until(lambda: bench.widget.status == "survey")
+        updates.clear()
+        for _ in range(100):  # a second
+            bench.session.advance()
+            bench.clock.now += 0.01
+        told = {name: sum(u["name"] == name for u in updates) for name in ("progress", "eta", "caption")}
+        assert 1 <= told["progress"] <= 5
+        assert told["caption"] <= 5
+        assert told["eta"] <= 5
+
+    def test_ten_widgets_stay_far_below_what_a_server_drops(
+        self, make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+    ):
+        benches = [make(resolution=17) for _ in range(10)]
+        counts = [0] * 10
+
+        def count(number: int) -> Callable[..., None]:
+            def send(_message: Any, buffers: Any = None) -> None:
+                counts[number] += 1
+
+            return send
+
+        for number, bench in enumerate(benches):
+            bench.hello()
+            bench.until(lambda bench=bench: bench.widget.status == "survey")
+            monkeypatch.setattr(bench.widget, "_send", count(number))
+            bench.widget._publisher._send = bench.widget._post
+        for _ in range(100):
+            for bench in benches:
+                bench.session.advance()
+                bench.session.flush()
+                bench.widget._publisher.acknowledged(bench.widget._publisher.epoch, bench.widget._publisher.seq)
+                bench.clock.now += 0.01
+        assert all(5 <= c <= 30 for c in counts)
+        assert sum(counts) < 300
+
+
+class TestExplore:
+    MODEL = Bowl([3.0, 1.0, -1.0])
+
+    def test_a_wrong_keyword_has_a_hint_and_costs_nothing(self):
+        loss = Loss()
+        with pytest.raises(TypeError, match="'resolutoin'; did you mean 'resolution'"):
+            lw.explore(self.MODEL, loss, resolutoin=33)
+        with pytest.raises(TypeError, match="'tolerence'; did you mean 'tolerance'"):
+            lw.explore(self.MODEL, loss, tolerence=1e-3)
+        with pytest.raises(TypeError, match="'max_res'; did you mean 'max_resolution'"):
+            lw.explore(self.MODEL, loss, max_res=33)
+        assert loss.calls == 0
+
+    @pytest.mark.parametrize(
+        ("settings", "error", "words"),
+        [
+            ({"resolution": 100}, ValueError, "nearest are 65 and 129"),
+            ({"resolution": 257}, ValueError, "raise max_resolution="),
+            ({"max_resolution": 100}, ValueError, "nearest are 65 and 129"),
+            ({"tolerance": -1.0}, ValueError, "expected a tolerance"),
+            ({"tolerance": float("nan")}, ValueError, "expected a tolerance"),
+            ({"k": 0}, ValueError, "expected k of at least 1"),
+            ({"window": "narrow"}, Exception, "narrow"),
+            ({"directions": torch.eye(3)[0]}, TypeError, "pair"),
+            ({"directions": 7}, TypeError, "pair"),
+            ({"directions": (torch.eye(3)[0], torch.eye(3)[0])}, ValueError, "parallel"),
+            ({"directions": (torch.eye(3)[0], torch.zeros(3))}, ValueError, "all zero"),
+            ({"directions": (torch.eye(3)[0], torch.ones(4))}, ValueError, "3 entries, got 4"),
+        ],
+    )
+    def test_bad_settings_are_refused_at_once(self, settings: dict[str, Any], error: type[Exception], words: str):
+        given = settings.get("directions")
+        if isinstance(given, torch.Tensor):
+            settings = {"directions": (given,)}
+        with pytest.raises(error, match=words):
+            lw.explore(lw.Problem(self.MODEL, Loss()), **settings)
+
+    def test_a_problem_comes_alone(self):
+        problem = lw.Problem(self.MODEL, Loss())
+        with pytest.raises(TypeError, match="give them to Problem"):
+            lw.explore(problem, Loss())
+        with pytest.raises(TypeError, match="give them to Problem"):
+            lw.explore(problem, device="cpu")
+
+    def test_a_model_needs_a_loss(self):
+        with pytest.raises(TypeError, match="got no loss"):
+            lw.explore(self.MODEL)
+
+    def test_two_own_directions_of_one_name_are_two(self, make: Callable[..., Bench]):
+        first = Direction("random-0", "random", "r₁", "mine", vector=torch.eye(5)[0])
+        second = Direction("random-0", "random", "r₁", "mine too", vector=torch.eye(5)[1])
+        bench = make(directions=(first, second))
+        bench.hello()
+        bench.run()
+        assert bench.widget.error == ""
+        assert [bench.header["x"]["label"], bench.header["y"]["label"]] == ["mine", "mine too"]
