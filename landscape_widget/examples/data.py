@@ -93,4 +93,5 @@ def _read_digits() -> npt.NDArray[np.float64]:
 
     from sklearn.datasets import load_digits
 
-    return np.column_stack(load_digits(return_X_y=True))
+    images, labels = load_digits(return_X_y=True)
+    return np.column_stack([np.asarray(images), np.asarray(labels)])
