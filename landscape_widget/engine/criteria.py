@@ -82,6 +82,8 @@ def normalizer(loss: Any) -> Normalizer | None:
     else:
         kind, settings = loss, {}
     reduction, regroups = settings.get("reduction", "mean"), True
+    if reduction not in ("mean", "batchmean", "sum"):
+        return None
     if kind in _CLASSWISE:
         weight = functools.partial(
             _target_weight, weight=settings.get("weight"), ignore_index=int(settings.get("ignore_index", -100))

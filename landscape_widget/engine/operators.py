@@ -10,6 +10,9 @@ from torch import Tensor
 
 from landscape_widget.engine.problem import Problem
 
+# How torch says that an operation has no second derivative.
+_NOT_TWICE = ("is not implemented", "double backward", "once_differentiable")
+
 
 class Hessian:
     """H = ∇²L(θ), symmetric, shape (n, n), by double backward (Pearlmutter 1994): Hv = ∇(∇L · v).
@@ -65,6 +68,17 @@ class Hessian:
             raise ValueError(f"expected a vector of shape ({self.theta.numel()},) or rows of it, got {tuple(v.shape)}")
         v = v.detach().to(self.theta)
         self.num_matvecs += 1
+        try:
+            return self._product(v)
+        except RuntimeError as error:
+            if not any(words in str(error) for words in _NOT_TWICE):
+                raise
+            raise RuntimeError(
+                f"expected a loss that can be differentiated twice, got {error}; "
+                "a surface along random directions needs no second derivative"
+            ) from error
+
+    def _product(self, v: Tensor) -> Tensor:
         total = torch.zeros_like(self.theta)
         for leaf, gradient in self._gradients():
             if gradient.requires_grad:

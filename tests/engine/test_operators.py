@@ -141,3 +141,10 @@ def test_lanczos_sees_the_same_operator_on_every_device(device: str) -> None:
     (*_, state) = run(Hessian(problem), problem.point, 2, tol=1e-8, seed=0, max_matvecs=51)
     reference = torch.linalg.eigvalsh(dense_hessian(make("mlp")))
     np.testing.assert_allclose(state.ritz()[0][[0, -1]], reference[[0, -1]], rtol=1e-8)
+
+
+def test_a_loss_that_cannot_be_differentiated_twice_is_told_in_words() -> None:
+    x, y = torch.randn(10, 4), torch.arange(10) % 3
+    H = Hessian(Problem(nn.Linear(4, 3), nn.MultiMarginLoss(), (x, y)))
+    with pytest.raises(RuntimeError, match="expected a loss that can be differentiated twice, got .*multi_margin"):
+        H @ torch.ones(15)
