@@ -1,20 +1,8 @@
 // Tests run in the real browser, on software rendering: pixels, contexts and focus are what the page is about.
 
-import { existsSync } from "node:fs";
-import { delimiter, join } from "node:path";
 import { playwright } from "@vitest/browser-playwright";
 import { defineConfig } from "vitest/config";
-
-/** The browser named by CHROMIUM, or the first of the usual names on the path. */
-function findChromium() {
-  if (process.env.CHROMIUM) return process.env.CHROMIUM;
-  const folders = (process.env.PATH ?? "").split(delimiter);
-  const names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
-  const found = names.flatMap((name) => folders.map((folder) => join(folder, name))).find((path) => existsSync(path));
-  if (!found)
-    throw new Error("expected a Chromium on PATH or in CHROMIUM, got none: install one (Debian: apt install chromium)");
-  return found;
-}
+import { findChromium } from "./dev/chromium.js";
 
 export default defineConfig({
   server: { host: "127.0.0.1" },

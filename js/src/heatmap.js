@@ -4,12 +4,12 @@
 import { Vector3 } from "three";
 import { colorTable, saddleTint } from "./colors.js";
 import { h } from "./dom.js";
-import { createMarkers, criticalMarks } from "./markers.js";
+import { createMarkers, marksOf } from "./markers.js";
 import { triangulate } from "./mesh.js";
 import { formatTick, niceStep, ticks } from "./numbers.js";
+import { lossAt } from "./reading.js";
 import { relieve } from "./relief.js";
 import { createScale, isKnown } from "./scale.js";
-import { lossAt } from "./scene.js";
 
 const MARGIN = { left: 64, right: 96, top: 20, bottom: 56 };
 
@@ -186,7 +186,7 @@ export function createHeatmap({ box, holder, onpaint }) {
     context.drawImage(paintCells(grid, scale), x, y, width, height);
     if (look.contours) paintContours(context, grid, scale);
     paintAxes(context, grid);
-    markers.update(look.saddles > 0 ? criticalMarks(grid.header.critical) : []);
+    markers.update(marksOf(grid, look.saddles > 0));
     markers.place(({ row, column }) => ({ ...center(row, column), hidden: false }));
     onpaint({ grid, scale, triangles: known });
   }

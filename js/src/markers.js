@@ -2,9 +2,10 @@
 //
 // Kinds differ by shape and by word, colours (Okabe and Ito 2008) only help. Marks behind the surface are drawn faintly.
 
-/** @import { Critical } from "./types" */
+/** @import { Critical, Grid } from "./types" */
 import { h, svg } from "./dom.js";
 import { formatValue } from "./numbers.js";
+import { nearestCell } from "./reading.js";
 
 /** @type {Record<string, { path: string, color: string }>} */
 const SHAPES = {
@@ -121,4 +122,20 @@ export function criticalMarks(critical) {
     row,
     column,
   }));
+}
+
+/**
+ * What is marked: the critical points where they are asked for, and always the trained point, unless it is one of them.
+ *
+ * @param {Grid} grid
+ * @param {boolean} all
+ */
+export function marksOf(grid, all) {
+  const { rows, columns, header } = grid;
+  const critical = all
+    ? criticalMarks(header.critical).filter(({ row, column }) => row < rows && column < columns)
+    : [];
+  const origin = { kind: "origin", text: "θ*", alpha: 0, beta: 0, ...nearestCell(grid, 0, 0) };
+  const taken = critical.some(({ row, column }) => row === origin.row && column === origin.column);
+  return taken ? critical : [...critical, origin];
 }

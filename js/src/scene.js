@@ -4,15 +4,15 @@
 // pointer over it, takes a context again. Camera, geometry and labels do not notice.
 
 /** @import { Cursor, Grid, Look, Scale, Theme } from "./types" */
-import { Scene, Vector3, WebGLRenderer } from "three";
+import { Scene, Vector3 } from "three";
 import { createAxes } from "./axes.js";
 import { createCamera } from "./camera.js";
-import { h } from "./dom.js";
+import { createContext } from "./context.js";
 import { createLabels } from "./labels.js";
-import { createMarkers, criticalMarks } from "./markers.js";
+import { createMarkers, marksOf } from "./markers.js";
 import { isDrawable } from "./mesh.js";
 import { pick } from "./pick.js";
-import { enter, leave } from "./pool.js";
+import { coordinateAt, lossAt } from "./reading.js";
 import { createScale, isKnown } from "./scale.js";
 import { createSurface, LIFT } from "./surface.js";
 
@@ -21,12 +21,6 @@ export const COMPACT = 560;
 
 /** Off the screen one frame a second is enough to keep the still true. */
 const UNSEEN = 1000;
-
-/** How often a context that was lost without our doing is taken again at once. */
-const RETRIES = 3;
-
-/** @type {WebGLContextAttributes} */
-const ATTRIBUTES = { alpha: true, antialias: true, depth: true, powerPreference: "default" };
 
 /**
  * @param {object} options
@@ -44,10 +38,6 @@ export function createScene({ box, holder, onpaint, onfail, signal }) {
   const markers = createMarkers();
   box.append(labels.object, markers.object);
 
-  /** @type {WebGLRenderer | null} */
-  let renderer = null;
-  /** @type {HTMLImageElement | null} */
-  let still = null;
   /** @type {Grid | null} */
   let grid = null;
   /** @type {Grid | null} */
@@ -63,12 +53,9 @@ export function createScene({ box, holder, onpaint, onfail, signal }) {
   let visible = true;
   let painted = false;
   let frame = 0;
-  let losses = 0;
   let ended = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let later;
-
-  const tenant = { used: 0, visible: () => visible, evict: () => release(true) };
 
   const view = createCamera({ element: holder, onchange: invalidate, signal });
   scene.add(axes.object, surface.object);
@@ -80,56 +67,20 @@ export function createScene({ box, holder, onpaint, onfail, signal }) {
     else later = setTimeout(draw, UNSEEN);
   }
 
-  /** Take a context. @returns {boolean} */
-  function acquire() {
-    if (renderer) return true;
-    enter(tenant);
-    const canvas = h("canvas", { "aria-hidden": "true" });
-    const context = canvas.getContext("webgl2", ATTRIBUTES);
-    if (!context) {
-      leave(tenant);
-      onfail();
-      return false;
-    }
-    renderer = new WebGLRenderer({ canvas, context });
-    renderer.setClearAlpha(0);
-    renderer.setPixelRatio(Math.min(devicePixelRatio, 2));
-    renderer.setSize(size.width, size.height);
-    canvas.addEventListener("webglcontextlost", lost);
-    holder.append(canvas);
-    still?.remove();
-    still = null;
-    return true;
-  }
-
-  // The browser took the context away. Nothing can be read from it any more, so no still; start anew, unless that keeps happening.
-  /** @param {Event} event */
-  function lost(event) {
-    event.preventDefault();
-    release(false);
-    losses += 1;
-    if (losses <= RETRIES) invalidate();
-    else box.dataset.lost = "";
-  }
-
-  /** Give the context back. @param {boolean} keep leave a still of the present frame */
-  function release(keep) {
-    if (!renderer) return;
-    const canvas = renderer.domElement;
-    if (keep) {
-      renderer.render(scene, view.camera);
-      still = h("img", { class: "lw-still", alt: "", draggable: "false", src: canvas.toDataURL() });
-      holder.append(still);
-    }
-    canvas.removeEventListener("webglcontextlost", lost);
-    canvas.remove();
-    surface.dispose();
-    axes.dispose();
-    renderer.dispose();
-    if (!renderer.getContext().isContextLost()) renderer.forceContextLoss();
-    renderer = null;
-    leave(tenant);
-  }
+  const context = createContext({
+    holder,
+    size,
+    visible: () => visible,
+    paint: (renderer) => renderer.render(scene, view.camera),
+    onrelease() {
+      surface.dispose();
+      axes.dispose();
+    },
+    onlost(again) {
+      if (again) invalidate();
+      else box.dataset.lost = "";
+    },
+  });
 
   /** @param {Grid | null} next */
   function adopt(next) {
@@ -140,6 +91,7 @@ export function createScene({ box, holder, onpaint, onfail, signal }) {
     invalidate();
   }
 
+  /** Bring the drawables up to date with the data. Until then the lattice and the grid may not fit together: `dirty.fresh`. */
   function refreshData() {
     if (!grid || (dirty.last < dirty.first && !dirty.axes)) return;
     const log = scale?.log;
@@ -160,8 +112,11 @@ export function createScene({ box, holder, onpaint, onfail, signal }) {
     later = undefined;
     if (ended || size.width === 0 || size.height === 0) return;
     refreshData();
-    if (!acquire() || !renderer) return;
-    tenant.used = performance.now();
+    const renderer = context.acquire();
+    if (!renderer) {
+      onfail();
+      return;
+    }
     surface.dress(look, renderer.getPixelRatio());
     axes.turn(view.camera);
     renderer.render(scene, view.camera);
@@ -189,32 +144,26 @@ export function createScene({ box, holder, onpaint, onfail, signal }) {
 
   function placeMarks() {
     markers.place(({ row, column }) => {
-      if (!grid || !scale || !isKnown(grid.states[row * grid.columns + column])) return null;
+      if (!grid || !scale || dirty.fresh || !isKnown(grid.states[row * grid.columns + column])) return null;
       const point = pointAt(row, column);
       const eye = view.camera.position;
       const hit = cast([eye.x, -eye.z, eye.y], [point[0] - eye.x, eye.z - point[2], point[1] - eye.y]);
       return { ...toPixels(point), hidden: hit !== null && hit.distance < 0.985 };
     });
-    markers.point(
-      cursor && scale && cursor.row < ys().length && cursor.column < xs().length
-        ? toPixels(pointAt(cursor.row, cursor.column))
-        : null,
-    );
+    markers.point(cursor && scale && !dirty.fresh ? toPixels(pointAt(cursor.row, cursor.column)) : null);
   }
-
-  const xs = () => surface.lattice.xs;
-  const ys = () => surface.lattice.ys;
 
   /** @param {[number, number, number]} origin @param {[number, number, number]} direction */
   function cast(origin, direction) {
-    if (!grid || !scale || surface.lattice.triangles === 0) return null;
+    if (!grid || !scale || dirty.fresh || surface.lattice.triangles === 0) return null;
     const { min, max, values } = scale;
+    const { xs, ys, strides } = surface.lattice;
     return pick({
       origin,
       direction,
-      xs: xs(),
-      ys: ys(),
-      strides: surface.lattice.strides,
+      xs,
+      ys,
+      strides,
       elevation: (index) => (LIFT * (values[index] - min)) / (max - min),
       span: [0, LIFT],
     });
@@ -225,12 +174,11 @@ export function createScene({ box, holder, onpaint, onfail, signal }) {
     if (width === 0 || height === 0 || (width === size.width && height === size.height)) return;
     Object.assign(size, { width, height });
     view.resize(width, height);
-    renderer?.setPixelRatio(Math.min(devicePixelRatio, 2));
-    renderer?.setSize(width, height);
+    context.resize();
     dirty.axes = true;
 
     // A canvas whose size was set is blank: draw in the same task, or it would flicker.
-    if (renderer) draw();
+    if (context.renderer) draw();
     else invalidate();
   });
   observer.observe(box);
@@ -243,7 +191,7 @@ export function createScene({ box, holder, onpaint, onfail, signal }) {
 
   // Somebody points at it, so it is seen, whatever the observer has told so far.
   function revive() {
-    if (renderer || ended) return;
+    if (context.renderer || ended) return;
     delete box.dataset.lost;
     frame ||= requestAnimationFrame(draw);
   }
@@ -255,7 +203,7 @@ export function createScene({ box, holder, onpaint, onfail, signal }) {
     invalidate,
     draw,
     get renderer() {
-      return renderer;
+      return context.renderer;
     },
     get scale() {
       return scale;
@@ -343,8 +291,8 @@ export function createScene({ box, holder, onpaint, onfail, signal }) {
         state: states[row * columns + column],
         point: [point[0], point[2], -point[1]],
         at: {
-          alpha: lerp(header.alphas, point[0]),
-          beta: lerp(header.betas, point[1]),
+          alpha: coordinateAt(header.alphas, point[0]),
+          beta: coordinateAt(header.betas, point[1]),
           loss: log ? 10 ** value : header.center_loss === null ? null : header.center_loss + value,
         },
       };
@@ -357,49 +305,12 @@ export function createScene({ box, holder, onpaint, onfail, signal }) {
       clearTimeout(later);
       observer.disconnect();
       sight.disconnect();
-      release(false);
+      context.dispose();
       surface.dispose();
       axes.dispose();
       labels.dispose();
       markers.dispose();
       view.dispose();
-      still?.remove();
     },
   };
-}
-
-/**
- * What is marked: the critical points where they are asked for, and always the trained point, unless it is one of them.
- *
- * @param {Grid} grid
- * @param {boolean} all
- */
-function marksOf(grid, all) {
-  const { rows, columns, header } = grid;
-  const critical = all
-    ? criticalMarks(header.critical).filter(({ row, column }) => row < rows && column < columns)
-    : [];
-  const origin = { kind: "origin", text: "θ*", alpha: 0, beta: 0, ...nearest(grid, 0, 0) };
-  const taken = critical.some(({ row, column }) => row === origin.row && column === origin.column);
-  return taken ? critical : [...critical, origin];
-}
-
-/** The loss at a cell: exact relative to the centre where that is known. @param {Grid} grid @param {number} index */
-export function lossAt({ header, heights, logHeights }, index) {
-  if (header.center_loss !== null) return header.center_loss + heights[index];
-  return header.log_ok ? 10 ** logHeights[index] : null;
-}
-
-/** A place from −½ to ½ as a coordinate. @param {number[]} coordinates @param {number} place */
-function lerp(coordinates, place) {
-  const first = coordinates[0];
-  return first + (place + 0.5) * (coordinates[coordinates.length - 1] - first);
-}
-
-/** The cell nearest to (α, β). @param {Grid} grid @param {number} alpha @param {number} beta */
-function nearest({ header }, alpha, beta) {
-  /** @param {number[]} list @param {number} value */
-  const closest = (list, value) =>
-    list.reduce((best, candidate, k) => (Math.abs(candidate - value) < Math.abs(list[best] - value) ? k : best), 0);
-  return { row: closest(header.betas, beta), column: closest(header.alphas, alpha) };
 }
