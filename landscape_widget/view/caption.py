@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from landscape_widget.landscape import Curvature, Direction, Landscape, Recipe
+from landscape_widget.landscape import Direction, Landscape, Recipe
 from landscape_widget.view.numbers import number, with_error
+from landscape_widget.view.patches import ritz_value
 
 # A point counts as critical when the gradient is so small that beyond this share of ‖θ*‖ the curvature outweighs it.
 _STATIONARY = 0.01
@@ -37,28 +36,35 @@ def verdict(recipe: Recipe) -> str:
     curvature as well. That nothing negative was found proves no minimum; it is said with the one-sided 99 % bound of
     the Lanczos run.
     """
-    curvature = recipe.curvature
+    curvature, gradient = recipe.curvature, recipe.gradient_norm
     if curvature is None:
         return ""
-    gradient = recipe.gradient_norm if recipe.gradient_norm is not None else math.inf
-    strongest = max(map(abs, (*curvature.largest, *curvature.smallest)))
-    critical = gradient <= _STATIONARY * strongest * (recipe.theta_norm or 1.0)
+    scale = _STATIONARY * (recipe.theta_norm or 1.0)
     lowest = curvature.smallest[0]
     if lowest < -curvature.noise:
-        bound = f"at least {curvature.num_negative} negative eigenvalue{'s' if curvature.num_negative > 1 else ''}"
+        # One unit vector with vᵀHv < 0 proves one, however many Ritz values there are.
+        count = max(1, curvature.num_negative)
+        bound = f"at least {count:,} negative eigenvalue{'s' if count > 1 else ''}"
+        if gradient is None:
+            return f"Negative curvature: {bound}. The gradient was not computed, so that the trained point need not be a saddle."
         # Against the negative curvature itself: the gradient must be small for the saddle to be one.
-        if gradient <= _STATIONARY * abs(lowest) * (recipe.theta_norm or 1.0):
+        if gradient <= scale * abs(lowest):
             if curvature.largest[0] > curvature.noise:
-                return f"The trained point is a saddle: gradient {number(gradient)}, {bound}."
+                return f"The trained point is a saddle: ‖∇L‖ = {number(gradient)}, {bound}."
             return f"The trained point is a critical point with negative curvature, {bound}; no positive curvature was found."
-        return f"Negative curvature at a non-stationary point: {bound}, and a gradient of {number(gradient)} that is not small against it."
+        return (
+            f"Negative curvature at a non-stationary point: {bound}, and a gradient ‖∇L‖ = {number(gradient)} "
+            "that is not small against it."
+        )
     below = curvature.unseen_below
-    found = (
-        f"no negative curvature below {number(min(below, -curvature.noise))} found (99 %)"
-        if below is not None
-        else "no negative curvature found"
-    )
-    return f"{'A critical point' if critical else 'Not a critical point'} (gradient {number(gradient)}); {found}."
+    found = "no negative curvature found, without a bound"
+    if below is not None:
+        found = f"no negative curvature below {number(min(below, -curvature.noise))} found (99 %)"
+    if gradient is None:
+        return f"{found[0].upper()}{found[1:]}; the gradient was not computed."
+    if gradient <= scale * max(map(abs, (*curvature.largest, *curvature.smallest))):
+        return f"A critical point as far as the gradient tells (‖∇L‖ = {number(gradient)}, small against the curvature); {found}."
+    return f"Not a critical point (‖∇L‖ = {number(gradient)}, not small against the curvature); {found}."
 
 
 def _axes(recipe: Recipe) -> str:
@@ -75,10 +81,7 @@ def _axis(direction: Direction) -> str:
         return direction.label
     if direction.kind != "hessian":
         return f"{direction.label}, curvature {number(direction.curvature)}"
-    if direction.preliminary:
-        return f"{direction.label}, vᵀHv = {number(direction.curvature)}, still sharpening"
-    state = "" if direction.converged else ", not converged: no eigenvalue yet"
-    return f"{direction.label}, {direction.symbol} = {with_error(direction.curvature, direction.residual or 0.0)}{state}"
+    return f"{direction.label}, {ritz_value(direction)}"
 
 
 def _what(recipe: Recipe) -> str:
@@ -92,15 +95,19 @@ def _cells(landscape: Landscape) -> list[str]:
     sentence = f"{measured:,} of {total:,} cells measured"
     surface = landscape.surface()
     finite = surface[np.isfinite(surface)]
+    unknown = int((~np.isfinite(surface) & ~landscape.measured).sum())
     span = float(finite.max() - finite.min()) if finite.size else 0.0
     if measured < total:
+        sentence += (
+            f", {total - measured - unknown:,} predicted, {unknown:,} unknown" if unknown else ", the others predicted"
+        )
         if error.bound is not None:
-            sentence += f"; with {error.confidence:.0%} confidence at least {error.share:.0%} of the cells are within "
-            sentence += f"{_relative(error.bound, span)} of the loss"
+            sentence += (
+                f"; with {100 * error.confidence:.0f} % confidence at least {100 * error.share:.0f} % of the cells are "
+                f"within {_relative(error.bound, span)} of the loss"
+            )
         elif error.expected_largest is not None:
-            sentence += f", the others predicted; largest error expected (an estimate): {_relative(error.expected_largest, span)}"
-        else:
-            sentence += ", the others predicted"
+            sentence += f"; largest error expected (an estimate): {_relative(error.expected_largest, span)}"
     sentences = [sentence + "."]
     holes = int((landscape.measured & ~np.isfinite(landscape.losses)).sum())
     if holes:
@@ -118,17 +125,16 @@ def _curvature(recipe: Recipe) -> str:
     gradient = "" if recipe.gradient_norm is None else f"‖∇L‖ = {number(recipe.gradient_norm)}"
     if curvature is None:
         return f"{gradient}." if gradient else ""
+    names = ("λ_max =", "λ_min =") if curvature.converged else ("largest Ritz value", "smallest")
+    largest = with_error(curvature.largest[0], max(curvature.largest_residuals[0], curvature.noise))
+    smallest = with_error(curvature.smallest[0], max(curvature.smallest_residuals[0], curvature.noise))
+    state = "" if curvature.converged else "; not all converged: no eigenvalues yet"
     ends = (
-        f"Hessian: {_value('λ_max', curvature, curvature.largest, curvature.largest_residuals)}, "
-        f"{_value('λ_min', curvature, curvature.smallest, curvature.smallest_residuals)} ({curvature.num_matvecs} products)"
+        f"Hessian: {names[0]} {largest}, {names[1]} {smallest} "
+        f"({curvature.num_matvecs:,} Hessian-vector products{state})"
     )
     return f"{ends}; {gradient}." if gradient else f"{ends}."
 
 
-def _value(name: str, curvature: Curvature, values: tuple[float, ...], residuals: tuple[float, ...]) -> str:
-    return f"{name} = {with_error(values[0], max(residuals[0], curvature.noise))}"
-
-
 def _notes(recipe: Recipe) -> list[str]:
     return [f"Note: {note}." for note in recipe.notes]
-
