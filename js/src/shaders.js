@@ -52,7 +52,7 @@ void main() {
   float lightness = dot(color, vec3(0.299, 0.587, 0.114));
 
   // What was not measured is a little paler.
-  color = mix(mix(vec3(lightness), color, 0.74) * 0.96 + 0.04, color, vSure);
+  color = mix(mix(vec3(lightness), color, 0.88) * 0.98 + 0.02, color, vSure);
 
   // Negative curvature: a tint inside, added to dark colours and mixed into light ones, and a thin line along its border.
   float inside = smoothstep(0.0, 0.5, vBend);
