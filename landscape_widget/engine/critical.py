@@ -9,7 +9,7 @@ from landscape_widget.landscape import CriticalPoint
 # The six neighbours of a vertex, in order around it, where each square is cut by the diagonal from (row, column) to
 # (row+1, column+1).
 _RING = ((0, 1), (1, 1), (1, 0), (0, -1), (-1, -1), (-1, 0))
-_KINDS = {0: "extremum", 2: "regular", 4: "saddle", 6: "monkey saddle"}
+_SADDLES = {1: "saddle", 2: "monkey saddle"}
 
 
 def slice_critical_points(
@@ -47,38 +47,44 @@ def slice_critical_points(
     whole = np.all([finite[1 + r : rows - 1 + r, 1 + c : columns - 1 + c] for r, c in (*_RING, (0, 0))], axis=0)
     lower = ring < middle
     changes = (lower != np.roll(lower, -1, axis=0)).sum(axis=0)
-    persistence = _persistences(surface, order, finite)
+    persistences = _persistences(surface, order, finite)
     found = []
     for row, column in np.argwhere(whole & (changes != 2)):
-        kind = _KINDS[int(changes[row, column])]
-        if kind == "extremum":
-            kind = "maximum" if lower[0, row, column] else "minimum"
         position = int(row) + 1, int(column) + 1
-        value = persistence.get(position)
-        # What is paired with nothing is essential: a saddle that joins no two basins, or the deepest basin itself.
-        if value is None or value > threshold:
-            found.append(
-                CriticalPoint(
-                    kind,
-                    float(alphas[position[1]]),
-                    float(betas[position[0]]),
-                    float(surface[position]),
-                    *position,
-                    persistence=value,
-                )
+        paired = persistences.get(position, [])
+        multiplicity = max(1, int(changes[row, column]) // 2 - 1)
+        # What is paired with nothing is essential: a saddle that joins no two basins, or the deepest basin itself. A
+        # monkey saddle one of whose two pairs is noise is a saddle.
+        noise = sum(value <= threshold for value in paired)
+        multiplicity = min(multiplicity, max(multiplicity, len(paired)) - noise)
+        if multiplicity == 0:
+            continue
+        if changes[row, column] == 0:
+            kind = "maximum" if lower[0, row, column] else "minimum"
+        else:
+            kind = _SADDLES[multiplicity]
+        found.append(
+            CriticalPoint(
+                kind,
+                float(alphas[position[1]]),
+                float(betas[position[0]]),
+                float(surface[position]),
+                *position,
+                persistence=max(paired, default=None),
             )
+        )
     return tuple(sorted(found, key=lambda p: -(np.inf if p.persistence is None else p.persistence)))
 
 
-def _persistences(surface: np.ndarray, order: np.ndarray, finite: np.ndarray) -> dict[tuple[int, int], float]:
-    """For every extremum and the saddle that ends it: the loss difference between them; the larger one where a saddle ends two."""
-    found: dict[tuple[int, int], float] = {}
+def _persistences(surface: np.ndarray, order: np.ndarray, finite: np.ndarray) -> dict[tuple[int, int], list[float]]:
+    """For every extremum and the saddle that ends it the loss difference between them; a saddle may end several."""
+    found: dict[tuple[int, int], list[float]] = {}
     # Maxima of f are minima of −f: the same sweep from above.
     for ranks in (order, surface.size - 1 - order):
         for extremum, saddle in _merge_pairs(ranks, finite):
             difference = abs(float(surface[saddle] - surface[extremum]))
             for cell in (extremum, saddle):
-                found[cell] = max(found.get(cell, 0.0), difference)
+                found.setdefault(cell, []).append(difference)
     return found
 
 

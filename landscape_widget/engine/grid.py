@@ -101,7 +101,7 @@ class Grid:
         if self._checking is not None:
             assert self._expected is not None
             miss = _largest_miss(self.values, self._expected, self._checking)
-            passed = miss <= self.tolerance * self.range
+            passed = miss <= self._allowed
             self.bound, self.num_checked = (miss, int(self._checking.sum())) if passed else (None, 0)
             self._checking = self._expected = None
             self.level += 0 if passed else 1
@@ -117,12 +117,18 @@ class Grid:
         else:
             self.level = min(self.level + 1, num_levels(self.shape) - 1)
 
+    @property
+    def _allowed(self) -> float:
+        """The tolerance as a loss difference; on a plateau the round-off of a prediction."""
+        largest = np.abs(self.values[self.measured & np.isfinite(self.values)]).max(initial=0.0)
+        return max(self.tolerance * self.range, float(8 * np.finfo(float).eps * largest))
+
     def _trusted(self) -> bool:
         return (
             self.tolerance > 0
             and self.level >= _FIRST_TRUSTED_LEVEL
             and self.largest_miss is not None
-            and self.largest_miss <= self.tolerance * self.range
+            and self.largest_miss <= self._allowed
             and int((~self.measured).sum()) > NUM_CHECKED
         )
 
