@@ -47,7 +47,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "digits_mlp_early": Recipe(DigitsMLP, flat_digits, _cross_entropy, steps=60, learning_rate=1e-3),
         "digits_cnn": Recipe(DigitsCNN, square_digits, _cross_entropy, steps=600, learning_rate=1e-3),
         "digits_cnn_early": Recipe(DigitsCNN, square_digits, _cross_entropy, steps=150, learning_rate=1e-3),
-        "digits_cnn_relu": Recipe(DigitsCNNReLU, square_digits, _cross_entropy, steps=600, learning_rate=1e-3),
+        "digits_cnn_relu": Recipe(DigitsCNNReLU, square_digits, _cross_entropy, steps=450, learning_rate=1e-3),
         "regression": Recipe(WaveMLP, data.wave_samples, nn.functional.mse_loss, steps=1500, learning_rate=3e-3),
     }
 )
