@@ -54,8 +54,7 @@ def build_bundle(root: Path) -> None:
     js = root / "js"
     env = {**os.environ, "PATH": search_path()}
     if not packages_are_installed(js):
-        # What `npm ci` does, except that it refuses a lock without the optional packages of every other platform.
-        subprocess.run([npm, "install", "--no-save", "--no-audit", "--no-fund"], cwd=js, env=env, check=True)
+        subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=js, env=env, check=True)
     subprocess.run([npm, "run", "build"], cwd=js, env=env, check=True)
     missing = [path.name for path in bundle(root) if not path.is_file()]
     if missing:

@@ -351,7 +351,7 @@ def explore(
     widget = LandscapeWidget(max_resolution=max_resolution, **settings)
     widget.live = True
     if pause_when_unseen is None:
-        pause_when_unseen = os.environ.get("SERVER_SOFTWARE", "").lower().startswith("voila/")
+        pause_when_unseen = _under_voila()
     # The widget keeps its session; the session and the engine thread know the widget only weakly.
     widget.session = Session(
         problem,
@@ -373,3 +373,8 @@ def _own(problem: Problem, given: Any) -> tuple[Direction, ...]:
     x, y = as_direction(problem, given[0], 0), as_direction(problem, given[1], 1)
     Plane(problem.point, (x, y))
     return x, dataclasses.replace(y, key=f"{y.key}-y") if x.key == y.key else y
+
+
+def _under_voila() -> bool:
+    """Whether a Voila server runs this kernel: it says so in the environment, of a preheated kernel only by the second."""
+    return os.environ.get("SERVER_SOFTWARE", "").lower().startswith("voila/") or "VOILA_PREHEAT" in os.environ

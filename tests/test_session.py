@@ -461,6 +461,10 @@ class TestUnseen:
         assert make().session._pause_when_unseen is pauses
         assert make(pause_when_unseen=not pauses).session._pause_when_unseen is not pauses
 
+    def test_a_preheated_kernel_of_voila_pauses_too(self, make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setenv("VOILA_PREHEAT", "True")
+        assert make().session._pause_when_unseen
+
 
 class TestErrors:
     def test_an_error_in_mid_survey_is_shown_and_a_wish_recovers(self, bench: Bench, caplog: pytest.LogCaptureFixture):

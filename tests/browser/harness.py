@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,18 +95,21 @@ def lab_server(folder: Path) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def voila_server(folder: Path, *options: str) -> Iterator[Server]:
-    """Run Voila on an empty folder; a notebook in it is served at voila/render/NAME."""
-    notebooks = folder / "notebooks"
-    notebooks.mkdir()
+def voila_server(folder: Path, *options: str, notebooks: Mapping[str, list[str]] | None = None) -> Iterator[Server]:
+    """Run Voila on a folder with some notebooks (name: cells); one in it is served at voila/render/NAME."""
+    root = folder / "notebooks"
+    root.mkdir()
     port = free_port()
     command = [
-        *(sys.executable, "-m", "voila", str(notebooks), "--no-browser", "--Voila.ip=127.0.0.1"),
+        *(sys.executable, "-m", "voila", str(root), "--no-browser", "--Voila.ip=127.0.0.1"),
         *(f"--port={port}", "--Voila.port_retries=0", *options),
     ]
     address, log = f"http://127.0.0.1:{port}/", folder / "voila.log"
+    server = Server(address, root, log)
+    for name, cells in (notebooks or {}).items():
+        server.write_notebook(name, cells)
     with running(command, jupyter_environment(folder), address, "voila/static/voila.js", log):
-        yield Server(address, notebooks, log)
+        yield server
 
 
 @contextlib.contextmanager

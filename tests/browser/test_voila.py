@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
-from harness import Surface
+from harness import PATIENCE_MS, Surface, voila_server
 from playwright.sync_api import Page
 
 SHOW_DIGITS = """
@@ -37,6 +39,25 @@ def test_two_visitors_do_not_disturb_each_other(voila: Callable[..., Page]):
     others.wait_until_done("data.cells === 81")
     page.bring_to_front()
     assert surface.wait_until_done()["cells"] == 17 * 17
+
+
+def test_a_preheated_kernel_computes_nothing_before_its_visitor_comes(tmp_path: Path, page: Page):
+    flag = tmp_path / "ready"
+    cells = [
+        SHOW_DIGITS,
+        # Long enough for an engine that does not wait to have shown something.
+        f"import pathlib, time; time.sleep(1); pathlib.Path({str(flag)!r}).write_text(f'{{w.status}} {{w.landscape}}')",
+    ]
+    options = ("--preheat_kernel=True", "--pool_size=1")
+    with voila_server(tmp_path, *options, notebooks={"page.ipynb": cells}) as server:
+        page.goto("about:blank")
+        deadline = time.monotonic() + PATIENCE_MS / 1000
+        while not (flag.exists() and flag.read_text()) and time.monotonic() < deadline:
+            page.wait_for_timeout(100)
+        assert flag.read_text() == "idle None"
+        page.goto(f"{server.address}voila/render/page.ipynb")
+        assert Surface(page).wait_until_done()["cells"] == 17 * 17
+        page.goto("about:blank")
 
 
 def test_the_dark_theme_is_followed(voila: Callable[..., Page]):
