@@ -170,10 +170,12 @@ def _dip(
         middle = 0.5 * (low + high)
         low, high = (middle, high) if probes.lower(axis, middle) < threshold else (low, middle)
         yield
+    # A window does not end where the loss is not finite.
+    width = high if math.isfinite(probes.rise(axis, high)) else low
     for fraction in _PROFILE:
-        probes.lower(axis, fraction * high)
+        probes.lower(axis, fraction * width)
         yield
-    return high, probes.center - probes.lowest(axis, high)
+    return width, probes.center - probes.lowest(axis, width)
 
 
 def _equal_rise(probes: Probes, curvatures: tuple[float, float], reach: float) -> Generator[None, None, Spans]:

@@ -1,0 +1,293 @@
+"""Directions: norms by the documented rules, Hessian pairs unscaled, the user's own taken as they are."""
+
+from __future__ import annotations
+
+import itertools
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from landscape_widget import Problem, examples, gradient_direction, hessian_directions, random_directions
+from landscape_widget.engine.directions import as_direction, iter_hessian_directions
+from landscape_widget.engine.operators import Hessian
+from landscape_widget.engine.plane import Plane
+from landscape_widget.landscape import Direction
+
+from .problems import dense_hessian, make, slice_problem
+
+
+def convnet() -> Problem:
+    """With biases, a norm layer and one filter and one neuron that are all zero."""
+    case = make("conv_batchnorm")
+    with torch.no_grad():
+        case.model[0].weight[1] = 0.0  # type: ignore[index, union-attr, operator]
+        case.model[4].weight[2] = 0.0  # type: ignore[index, union-attr, operator]
+    return case.problem()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_filter_norms_are_those_of_the_weights(seed: int) -> None:
+    problem = convnet()
+    for direction in random_directions(problem, 2, normalization="filter", seed=seed):
+        for d, w in zip(problem.split(direction.vector), problem.split(problem.point), strict=True):
+            if w.dim() <= 1:
+                assert not d.any()  # biases and norm layers: zero
+            else:
+                torch.testing.assert_close(d.flatten(1).norm(dim=1), w.flatten(1).norm(dim=1), rtol=1e-8, atol=1e-12)
+        assert torch.isfinite(direction.vector).all()
+        assert direction.norm == pytest.approx(float(direction.vector.norm()))
+    weights = torch.cat([w.reshape(-1) for w in problem.split(problem.point) if w.dim() > 1])
+    assert direction.norm == pytest.approx(float(weights.norm()))  # α = 1 is a step as long as the weights
+
+
+def test_other_normalizations() -> None:
+    problem = convnet()
+    (layer,) = random_directions(problem, 1, normalization="layer")
+    for d, w in zip(problem.split(layer.vector), problem.split(problem.point), strict=True):
+        assert float(d.norm()) == pytest.approx(float(w.norm()) if w.dim() > 1 else 0.0)
+    (unit,) = random_directions(problem, 1, normalization="unit")
+    assert unit.norm == pytest.approx(1)
+    gaussian = random_directions(problem, 200, normalization="none", seed=1)
+    entries = torch.stack([d.vector for d in gaussian])
+    assert float(entries.mean()) == pytest.approx(0, abs=0.02)
+    assert float(entries.var()) == pytest.approx(1, abs=0.03)
+
+
+def test_a_seeds_direction_is_the_same_whatever_the_count(device: str) -> None:
+    problem = make("mlp").problem(device=device)
+    two, five = random_directions(problem, 2, seed=3), random_directions(problem, 5, seed=3)
+    assert torch.equal(two[1].vector, five[1].vector)
+    assert not torch.equal(two[0].vector, two[1].vector)
+    assert not torch.equal(random_directions(problem, 1, seed=4)[0].vector, two[0].vector)
+    assert [d.key for d in five] == ["random-0", "random-1", "random-2", "random-3", "random-4"]
+
+
+def test_gaussian_planes_estimate_trace_and_frobenius_norm() -> None:
+    """E[dᵀHd] = tr H and E[(dᵀHe)²] = ‖H‖_F² (theory.md §2)."""
+    case = make("mlp")
+    H = dense_hessian(case)
+    D = torch.stack([d.vector for d in random_directions(case.problem(), 2000, normalization="none", seed=0)])
+    projected = ((D @ H) * D).sum(1)
+    frobenius, trace = float(torch.linalg.matrix_norm(H)), float(H.trace())
+    assert float(projected.mean()) == pytest.approx(trace, abs=4 * np.sqrt(2 / 2000) * frobenius)
+    mixed = ((D[::2] @ H) * D[1::2]).sum(1)
+    assert float((mixed**2).mean()) == pytest.approx(frobenius**2, rel=0.3)
+    assert float(projected.var()) == pytest.approx(2 * frobenius**2, rel=0.3)
+
+
+def test_interlacing_of_any_plane() -> None:
+    """λ_min ≤ κ₋ ≤ κ₊ ≤ λ_max with κ± the eigenvalues of (DᵀD)⁻¹DᵀHD, of filter-normalized axes, too (theory.md §2)."""
+    case = make("mlp")
+    H = dense_hessian(case)
+    low, high = torch.linalg.eigvalsh(H)[[0, -1]].tolist()
+    for seed in range(10):
+        D = torch.stack([d.vector for d in random_directions(case.problem(), 2, normalization="filter", seed=seed)])
+        kappa = torch.linalg.eigvals(torch.linalg.solve(D @ D.T, D @ H @ D.T)).real
+        assert low - 1e-12 <= float(kappa.min()) <= float(kappa.max()) <= high + 1e-12
+
+
+def test_hessian_directions_are_eigenvectors_and_stay_so() -> None:
+    """No filter or layer rescaling anywhere: in the plane, too, they are of unit norm and satisfy Hd = λd."""
+    case = make("conv_batchnorm")
+    H, problem = dense_hessian(case), case.problem()
+    pairs = hessian_directions(problem, k=2, tol=1e-9)
+    plane = Plane(problem.point, (pairs.directions[0], pairs.directions[-1]))
+    for axis, direction in zip(plane.axes, plane.directions, strict=True):
+        assert direction.curvature is not None
+        assert float(axis.norm()) == pytest.approx(1, abs=1e-12)
+        torch.testing.assert_close(H @ axis, direction.curvature * axis, rtol=0, atol=1e-7)
+    assert [d.key for d in pairs.directions] == ["largest-1", "largest-2", "smallest-2", "smallest-1"]
+    assert [d.symbol for d in pairs.directions] == ["λ₁", "λ₂", "λₙ₋₁", "λₙ"]
+    values = [d.curvature for d in pairs.directions]
+    assert values == sorted(values, reverse=True)  # type: ignore[type-var]
+
+
+def test_more_pairs_than_there_are_is_clipped_with_a_warning() -> None:
+    problem = examples.quadratic([3.0, 1.0, -2.0])
+    with pytest.warns(UserWarning, match="k = 7 pairs per end asked for, but the Hessian has only 3; clipped"):
+        pairs = hessian_directions(problem, k=7)
+    np.testing.assert_allclose(pairs.largest.values, [3, 1, -2], atol=1e-12)
+    np.testing.assert_allclose(pairs.smallest.values, [-2, 1, 3], atol=1e-12)
+    with pytest.raises(ValueError, match="expected k of at least 1, got 0"):
+        hessian_directions(problem, k=0)
+    with pytest.raises(ValueError, match="expected max_matvecs of at least 1, got 0"):
+        hessian_directions(problem, k=1, max_matvecs=0)
+
+
+def test_products_are_counted_with_those_that_verify(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    product = Hessian._product
+    monkeypatch.setattr(Hessian, "_product", lambda self, v: calls.append(1) or product(self, v))
+    pairs = hessian_directions(make("mlp").problem(), k=2)
+    assert pairs.num_matvecs == pairs.summary.num_matvecs == len(calls)
+
+
+def test_preliminary_pairs_sharpen_to_the_final_ones() -> None:
+    problem = make("mlp").problem()
+    steps = [make_pairs() for make_pairs in iter_hessian_directions(problem, 1, tol=1e-8)]
+    assert all(s.preliminary for s in steps[:-1])
+    assert not steps[-1].preliminary
+    largest = [float(s.largest.values[0]) for s in steps]
+    smallest = [float(s.smallest.values[0]) for s in steps]
+    slack = 1e-9
+    assert all(b >= a - slack for a, b in itertools.pairwise(largest))  # Cauchy
+    assert all(b <= a + slack for a, b in itertools.pairwise(smallest))
+
+
+@pytest.mark.parametrize(("n", "m"), [(10, 10), (20, 24)])
+def test_degenerate_ends_of_the_toy_saddle(n: int, m: int) -> None:
+    """Rayleigh quotients, not vectors: the extreme eigenspaces are degenerate (theory.md §3)."""
+    pairs = hessian_directions(examples.toy_saddle(n, m), k=2)
+    np.testing.assert_allclose(pairs.largest.values, 1, atol=1e-10)
+    np.testing.assert_allclose(pairs.smallest.values, -1, atol=1e-10)
+    assert pairs.summary.num_negative <= 2 * n - m
+
+
+def test_the_exact_saddle_on_real_data() -> None:
+    """theory.md §8: ∇L = 0 to round-off and λ = ±0.2409."""
+    problem, known = examples.digits_saddle(), examples.known.digits_saddle()
+    assert float(problem.gradient().norm()) < 1e-15
+    pairs = hessian_directions(problem, k=1, tol=1e-8)
+    assert pairs.largest.values[0] == pytest.approx(known.eigenvalues[0], rel=1e-9)
+    assert pairs.smallest.values[0] == pytest.approx(known.eigenvalues[-1], rel=1e-9)
+    assert pairs.largest.values[0] == pytest.approx(0.2409, abs=5e-5)
+    assert 1 <= pairs.summary.num_negative <= known.index == 144
+
+
+def test_gradient_direction() -> None:
+    problem = slice_problem(lambda x, y: 3 * x - 4 * y)
+    np.testing.assert_allclose(gradient_direction(problem).vector, [0.6, -0.8])
+    with pytest.raises(ValueError, match=r"got ∇L = 0: a critical point has no gradient direction"):
+        gradient_direction(slice_problem(lambda x, y: x * y))
+
+
+def own_forms(problem: Problem) -> dict[str, Any]:
+    flat = torch.linspace(-1, 1, problem.num_parameters, dtype=torch.float64)
+    parts = problem.split(flat)
+    read_only = flat.numpy().copy()
+    read_only.flags.writeable = False
+    return {
+        "tensor": flat,
+        "float32": flat.float(),
+        "with a graph": flat.clone().requires_grad_(True),
+        "numpy": flat.numpy(),
+        "read-only": read_only,
+        "list of numbers": flat.tolist(),
+        "list of tensors": parts,
+        "tuple of arrays": tuple(part.numpy() for part in parts),
+        "state_dict": OrderedDict(
+            [("extra", torch.zeros(3)), *reversed(list(zip(problem.parameter_names, parts, strict=True)))]
+        ),
+        "Direction": Direction("d", "own", "d", "d", vector=flat),
+    }
+
+
+@pytest.mark.parametrize("form", own_forms(make("mlp").problem()))
+def test_own_directions_are_taken_as_given(form: str) -> None:
+    problem = make("mlp").problem()
+    expected = torch.linspace(-1, 1, problem.num_parameters, dtype=torch.float64)
+    vector = as_direction(problem, own_forms(problem)[form]).vector
+    torch.testing.assert_close(
+        vector, expected, rtol=1e-6 if form == "float32" else 0, atol=1e-7 if form == "float32" else 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "message"),
+    [
+        (torch.ones(3), ValueError, "expected a direction with 51 entries, got 3"),
+        ([torch.ones(6, 4), torch.ones(7)], ValueError, r"expected a tensor of shape \(6,\) for '0.bias', got \(7,\)"),
+        ([torch.ones(6, 4), torch.ones(6)], ValueError, r"expected 4 tensors \(0\.weight, .*\), got 2"),
+        (
+            {"0.weight": torch.ones(6, 4)},
+            ValueError,
+            "expected a state_dict with all of θ's tensors, got one without '0.bias'",
+        ),
+        ("gradient", TypeError, "expected a direction as a Direction, a tensor, .* got str"),
+        (3, TypeError, "expected a direction as .* got int"),
+        (Direction("d", "own", "d", "saved"), ValueError, "expected a direction with its vector, got 'saved' without"),
+        (
+            Direction("d", "own", "d", "short", vector=torch.ones(2)),
+            ValueError,
+            "expected a direction with 51 entries, got 2 in 'short'",
+        ),
+    ],
+)
+def test_own_directions_that_do_not_fit_are_refused(given: Any, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        as_direction(make("mlp").problem(), given)
+
+
+def test_unknown_normalizations_and_keywords_are_refused() -> None:
+    problem = make("mlp").problem()
+    with pytest.raises(ValueError, match="expected normalization 'filter', 'layer', 'unit', 'none', got 'batch'"):
+        random_directions(problem, normalization="batch")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'norm'"):
+        random_directions(problem, norm="filter")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'top_n'"):
+        hessian_directions(problem, top_n=3)  # type: ignore[call-arg]
+
+
+# Planes.
+
+
+def plane(x: Any, y: Any, problem: Problem | None = None) -> Plane:
+    problem = problem or make("mlp").problem()
+    return Plane(problem.point, (as_direction(problem, x, 0), as_direction(problem, y, 1)))
+
+
+def test_points_are_measured_from_the_origin_and_give_their_coordinates_back() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(2, 51, generator=generator, dtype=torch.float64) * torch.tensor([[5.0], [0.1]])
+    p = plane(x, y)
+    assert torch.equal(p.point(0.0, 0.0), p.origin)
+    theta = p.point(0.7, -3.0)
+    torch.testing.assert_close(theta, p.origin + 0.7 * x - 3.0 * y, rtol=1e-14, atol=1e-14)
+    assert p.coordinates(theta) == pytest.approx((0.7, -3.0, 0.0), abs=1e-12)
+    normal = torch.linalg.svd(p.axes).Vh[-1]
+    assert p.coordinates(theta + 2 * normal) == pytest.approx((0.7, -3.0, 2.0), abs=1e-12)
+    assert p.norms == pytest.approx((float(x.norm()), float(y.norm())))
+    assert p.cosine == pytest.approx(float(x @ y / x.norm() / y.norm()))
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (
+            torch.ones(51),
+            -2 * torch.ones(51),
+            r"got parallel ones \(cosine -1\.000000\): 'own direction x' and 'own direction y'",
+        ),
+        (torch.ones(51), torch.zeros(51), "finite entries that are not all zero, got 'own direction y'"),
+        (torch.full((51,), torch.nan), torch.ones(51), "finite entries that are not all zero, got 'own direction x'"),
+    ],
+)
+def test_planes_that_are_none_are_refused(x: torch.Tensor, y: torch.Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        plane(x, y)
+
+
+def test_a_plane_wants_axes_of_its_origins_length() -> None:
+    problem = make("mlp").problem()
+    short = Direction("d", "own", "d", "short", vector=torch.ones(3))
+    with pytest.raises(ValueError, match="expected an axis of 51 entries, got 3 in 'short'"):
+        Plane(problem.point, (short, short))
+
+
+def test_filter_normalized_slices_do_not_change_under_relu_rescaling() -> None:
+    """Layers × c and ÷ c compute the same function, and filter-normalized slices are the same (Li et al. 2018)."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6, bias=False), nn.ReLU(), nn.Linear(6, 3, bias=False)).double()
+    x, y = torch.randn(20, 4).double(), torch.arange(20) % 3
+    before = Problem(model, nn.CrossEntropyLoss(), (x, y))
+    with torch.no_grad():
+        model[0].weight.mul_(7)
+        model[2].weight.div_(7)
+    after = Problem(model, nn.CrossEntropyLoss(), (x, y))
+    t = np.linspace(-1, 1, 7)
+    a, b = (p.plane_losses(Plane(p.point, random_directions(p, 2)), t, t[::-1]) for p in (before, after))  # type: ignore[arg-type]
+    np.testing.assert_allclose(a, b, rtol=1e-9)

@@ -1,0 +1,183 @@
+"""The window on slices whose return points are known, and on the examples: what is there is seen at first sight."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+
+from landscape_widget import examples, hessian_directions
+from landscape_widget.engine.plane import Plane
+from landscape_widget.engine.survey import PlaneSurvey, facts
+from landscape_widget.engine.window import find_spans
+
+Loss = Callable[[float, float], float]
+
+
+def spans(
+    loss: Loss,
+    curvatures: tuple[float, float],
+    *,
+    norms: tuple[float, float] = (1.0, 1.0),
+    theta_norm: float = 10.0,
+    window: str = "saddle",
+    noise: float = 0.0,
+) -> tuple[tuple[float, float], int]:
+    """Half-widths, and how many points were measured."""
+    points = []
+
+    def counting(alpha: float, beta: float) -> float:
+        points.append((alpha, beta))
+        return loss(alpha, beta)
+
+    search = find_spans(counting, norms, curvatures, theta_norm, window, noise=noise)
+    while True:
+        try:
+            next(search)
+        except StopIteration as stop:
+            assert len(points) == len(set(points))
+            return stop.value, len(points)
+
+
+def dip_of(loss: Loss, found: tuple[float, float]) -> float:
+    return loss(0, 0) - min(loss(0, found[1] * i / 20) for i in range(-20, 21))
+
+
+@pytest.mark.parametrize("a", [0.1, 1.0, 100.0])
+@pytest.mark.parametrize("b", [0.01, 1.0])
+@pytest.mark.parametrize("c", [0.01, 1.0, 30.0])
+@pytest.mark.parametrize("level", [0.0, 1.0, -3.0])
+def test_quartic_dip(a: float, b: float, c: float, level: float) -> None:
+    """The slice L + a x² − b y² + c y⁴ returns to f(0) at |y| = √(b/c), and rises along x by one to two dips (b²/4c)."""
+
+    def loss(x: float, y: float) -> float:
+        return level + a * x**2 - b * y**2 + c * y**4
+
+    (x, y), count = spans(loss, (2 * a, -2 * b))
+    assert y == pytest.approx(math.sqrt(b / c), rel=0.06)
+    rise, dip = a * x**2, b**2 / (4 * c)
+    assert x <= 10
+    assert 1.0 * dip <= rise <= 2.0 * dip or (x == 10 and rise < dip)
+    assert count <= 60
+
+
+@pytest.mark.parametrize("norms", [(1.0, 1.0), (3.0, 0.2), (1e-3, 50.0)])
+def test_axes_of_any_norm_show_the_same_window(norms: tuple[float, float]) -> None:
+    def loss(x: float, y: float) -> float:
+        x, y = x * norms[0], y * norms[1]
+        return 2 * x**2 - y**2 + y**4
+
+    (x, y), _ = spans(loss, (4.0, -2.0), norms=norms)
+    assert y * norms[1] == pytest.approx(1, rel=0.06)
+    assert 0.25 <= 2 * (x * norms[0]) ** 2 <= 0.5
+
+
+def test_axes_may_be_exchanged() -> None:
+    (x, y), _ = spans(lambda x, y: 2 * x**2 - y**2 + y**4, (4.0, -2.0))
+    assert spans(lambda x, y: 2 * y**2 - x**2 + x**4, (-2.0, 4.0))[0] == pytest.approx((y, x))
+
+
+def test_two_dips_keep_both_return_points() -> None:
+    (x, y), _ = spans(lambda x, y: -(x**2) + x**4 - 2 * y**2 + 8 * y**4, (-2.0, -4.0))
+    assert x == pytest.approx(1.0, rel=0.06)
+    assert y == pytest.approx(0.5, rel=0.06)
+
+
+@pytest.mark.parametrize(("theta_norm", "reach"), [(3.0, 3.0), (0.0, 1.0)])
+def test_a_dip_without_return_ends_at_the_norm_of_theta(theta_norm: float, reach: float) -> None:
+    (x, y), _ = spans(lambda x, y: 10 * x**2 - y**2, (20.0, -2.0), theta_norm=theta_norm)
+    assert y == reach
+    assert 1.0 <= 10 * x**2 / reach**2 <= 2.0
+
+
+def test_without_negative_curvature_both_axes_rise_alike() -> None:
+    (x, y), count = spans(lambda x, y: 1.0 + 50 * x**2 + 0.5 * y**2, (100.0, 1.0))
+    assert 50 * x**2 == pytest.approx(0.5 * y**2, rel=0.8)
+    # By as much as a step of a twentieth of ‖θ‖ along the stiffer axis shows, which is more than the loss itself.
+    assert 50 * x**2 == pytest.approx(50 * 0.5**2, rel=0.35)
+    assert count < 12
+
+
+def test_a_curvature_that_the_loss_does_not_show_gives_no_window() -> None:
+    """A kink: the Hessian says −1, the loss rises."""
+    (x, y), _ = spans(lambda x, y: 1 + x**2 + abs(y), (2.0, -1.0))
+    assert x**2 == pytest.approx(y, rel=0.8)
+
+
+def test_a_dip_below_the_noise_is_none() -> None:
+    def loss(x: float, y: float) -> float:
+        return 1 + x**2 + 1e-9 * (y**4 - y**2)
+
+    (_, y), _ = spans(loss, (2.0, -2e-9), noise=0.0)
+    assert y == pytest.approx(1, rel=0.06)
+    (_, y), _ = spans(loss, (2.0, -2e-9), noise=1e-8)
+    assert y == 10  # flat: as far as one looks
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_loss_that_breaks_far_out_ends_the_window_before(bad: float) -> None:
+    def loss(x: float, y: float) -> float:
+        return bad if abs(y) > 2 or abs(x) > 0.3 else x**2 - y**2
+
+    (x, y), _ = spans(loss, (2.0, -2.0))
+    assert 1.8 <= y <= 2
+    assert 0 < x <= 0.3
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_loss_finite_at_the_centre_alone_still_ends(bad: float) -> None:
+    (x, y), count = spans(lambda x, y: 1.0 if x == y == 0 else bad, (1.0, -1.0))
+    assert x > 0
+    assert y > 0
+    assert count < 100
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.5, 5.0, 50.0])
+def test_a_slope_does_not_hide_the_dip(slope: float) -> None:
+    """At a point with a gradient along the stiff axis the dip is still a fifth of the range shown."""
+
+    def loss(x: float, y: float) -> float:
+        return slope * x + 100 * x**2 - 0.1 * y**2 + 0.1 * y**4
+
+    found, _ = spans(loss, (200.0, -0.2))
+    heights = [loss(i / 8 * found[0], j / 8 * found[1]) for i in range(-8, 9) for j in range(-8, 9)]
+    assert dip_of(loss, found) >= 0.15 * (max(heights) - min(heights))
+
+
+def test_wide_is_half_of_theta_and_measures_nothing() -> None:
+    assert spans(lambda x, y: 0.0, (1.0, -1.0), norms=(2.0, 0.5), window="wide") == ((2.5, 10.0), 0)
+
+
+def test_other_windows_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected window 'saddle' or 'wide', got 'narrow'"):
+        spans(lambda x, y: 0.0, (1.0, 1.0), window="narrow")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        examples.digits_mlp_early,
+        examples.digits_cnn_early,
+        examples.digits_saddle,
+        lambda: examples.toy_saddle(20, 24),
+        lambda: examples.quadratic([10.0, 9.0, 1.0, -1.0]),
+    ],
+    ids=["digits_mlp_early", "digits_cnn_early", "digits_saddle", "toy_saddle", "quadratic"],
+)
+def test_the_first_window_of_an_example_shows_its_negative_curvature(make: Callable[[], object]) -> None:
+    """f(0) − min_β f(0, β) is at least 15 % of the range displayed."""
+    problem = make()
+    pairs = hessian_directions(problem, k=1)  # type: ignore[arg-type]
+    survey = PlaneSurvey(
+        problem,  # type: ignore[arg-type]
+        Plane(problem.point, (pairs.directions[0], pairs.directions[-1])),  # type: ignore[attr-defined]
+        facts(problem, pairs.summary),  # type: ignore[arg-type]
+        resolution=(9, 9),
+        tolerance=0,
+    )
+    while survey.step():
+        pass
+    z = survey.landscape().losses
+    dip = z[4, 4] - z[:, 4].min()
+    assert dip >= 0.15 * (z.max() - z.min())
