@@ -177,7 +177,7 @@ def test_directions_are_saved_only_when_asked(tmp_path: Path) -> None:
 def test_numbers_of_numpy_can_be_saved(tmp_path: Path) -> None:
     landscape = simple()
     recipe = dataclasses.replace(landscape.recipe, seed=np.int64(3), theta_norm=np.float32(0.5))
-    point = CriticalPoint("saddle", np.float64(0.0), 0.0, np.float32(1.5), np.int64(2), np.int64(4))
+    point = CriticalPoint("saddle", np.float64(0.0), 0.0, np.float32(1.5), np.int64(2), np.int64(4))  # type: ignore[arg-type]
     simple(recipe=recipe, critical=(point,)).save(tmp_path / "net.npz")
     loaded = load(tmp_path / "net.npz")
     assert (loaded.recipe.seed, loaded.recipe.theta_norm) == (3, 0.5)

@@ -285,8 +285,8 @@ def test_filter_normalized_slices_do_not_change_under_relu_rescaling() -> None:
     x, y = torch.randn(20, 4).double(), torch.arange(20) % 3
     before = Problem(model, nn.CrossEntropyLoss(), (x, y))
     with torch.no_grad():
-        model[0].weight.mul_(7)
-        model[2].weight.div_(7)
+        model[0].weight.mul_(7)  # type: ignore[misc]
+        model[2].weight.div_(7)  # type: ignore[misc]
     after = Problem(model, nn.CrossEntropyLoss(), (x, y))
     t = np.linspace(-1, 1, 7)
     a, b = (p.plane_losses(Plane(p.point, random_directions(p, 2)), t, t[::-1]) for p in (before, after))  # type: ignore[arg-type]

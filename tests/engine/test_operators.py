@@ -88,7 +88,7 @@ def test_several_batches_give_the_same_graph_or_none() -> None:
 def test_wrong_shapes_are_refused() -> None:
     problem = make("mlp").problem()
     with pytest.raises(ValueError, match=r"expected a vector of shape \(51,\) or rows of it, got \(50,\)"):
-        Hessian(problem) @ torch.ones(50)
+        _ = Hessian(problem) @ torch.ones(50)
     with pytest.raises(ValueError, match=r"expected theta of shape \(51,\), got \(3,\)"):
         Hessian(problem, torch.ones(3))
 
@@ -147,4 +147,4 @@ def test_a_loss_that_cannot_be_differentiated_twice_is_told_in_words() -> None:
     x, y = torch.randn(10, 4), torch.arange(10) % 3
     H = Hessian(Problem(nn.Linear(4, 3), nn.MultiMarginLoss(), (x, y)))
     with pytest.raises(RuntimeError, match="expected a loss that can be differentiated twice, got .*multi_margin"):
-        H @ torch.ones(15)
+        _ = H @ torch.ones(15)

@@ -292,7 +292,7 @@ def test_half_precision_is_computed_in_float32_and_that_is_said() -> None:
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # torch.compile's own imports
 def test_compiled_models_are_taken_for_what_they_wrap() -> None:
     model, (x, y) = classifier(), samples()
-    problem = Problem(torch.compile(model), nn.CrossEntropyLoss(), (x, y))
+    problem = Problem(torch.compile(model), nn.CrossEntropyLoss(), (x, y))  # type: ignore[misc]
     assert problem.loss() == Problem(model, nn.CrossEntropyLoss(), (x, y)).loss()
 
 
@@ -328,7 +328,7 @@ def test_transformer_encoder_is_the_same_function_with_and_without_gradient() ->
 
 
 def states() -> tuple[Any, ...]:
-    return torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+    return torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002  # type: ignore[misc]
 
 
 def assert_same_states(before: tuple[Any, ...], after: tuple[Any, ...]) -> None:
@@ -351,7 +351,7 @@ def assert_same_model(before: dict[str, Any], after: dict[str, Any]) -> None:
         assert before[key].keys() == after[key].keys()
         for name, tensor in before[key].items():
             other = after[key][name]
-            assert (tensor is None and other is None) or torch.equal(tensor, other), name
+            assert (tensor is None and other is None) or torch.equal(tensor, other), name  # type: ignore[misc]
     for key in ("ids", "requires_grad", "training"):
         assert before[key] == after[key]
 
@@ -413,7 +413,7 @@ def test_the_users_model_may_train_on() -> None:
     problem = Problem(model, nn.CrossEntropyLoss(), (x, y))
     before = problem.loss()
     with torch.no_grad():
-        model[0].weight.add_(1.0)
+        model[0].weight.add_(1.0)  # type: ignore[misc]
         x.mul_(2)
     assert problem.loss() == before
 
@@ -559,7 +559,7 @@ BAD: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ),
     (
         "no module",
-        lambda: Problem(lambda x: x, nn.CrossEntropyLoss(), samples()),
+        lambda: Problem(lambda x: x, nn.CrossEntropyLoss(), samples()),  # type: ignore[misc]
         TypeError,
         "expected model as a torch.nn.Module, got function",
     ),  # type: ignore[arg-type]
@@ -598,7 +598,7 @@ BAD: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ),
     (
         "unknown keyword",
-        lambda: Problem(classifier(), nn.CrossEntropyLoss(), samples(), batchweight=1),
+        lambda: Problem(classifier(), nn.CrossEntropyLoss(), samples(), batchweight=1),  # type: ignore[misc]
         TypeError,
         "unexpected keyword argument 'batchweight'",
     ),  # type: ignore[call-arg]
@@ -619,7 +619,7 @@ def _another_model(seed: int) -> Problem:
 def _broken(value: float) -> nn.Module:
     model = classifier()
     with torch.no_grad():
-        model[2].bias[0] = value
+        model[2].bias[0] = value  # type: ignore[misc]
     return model
 
 
