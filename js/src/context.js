@@ -20,11 +20,12 @@ const pixelRatio = () => Math.min(devicePixelRatio, 2);
  * @param {HTMLElement} options.holder of the canvas
  * @param {{ width: number, height: number }} options.size
  * @param {() => boolean} options.visible is the view on the screen?
+ * @param {(renderer: WebGLRenderer) => void} options.prepare a new context: what takes long can begin
  * @param {(renderer: WebGLRenderer) => void} options.paint
  * @param {() => void} options.onrelease everything on the graphics card must be freed
  * @param {(again: boolean) => void} options.onlost the browser took the context; draw again, or wait for somebody to ask?
  */
-export function createContext({ holder, size, visible, paint, onrelease, onlost }) {
+export function createContext({ holder, size, visible, prepare, paint, onrelease, onlost }) {
   /** @type {WebGLRenderer | null} */
   let renderer = null;
   /** @type {HTMLImageElement | null} */
@@ -38,6 +39,7 @@ export function createContext({ holder, size, visible, paint, onrelease, onlost 
     if (renderer) return renderer;
     enter(tenant);
     const canvas = h("canvas", { "aria-hidden": "true" });
+    Object.assign(canvas, pixels());
     const context = canvas.getContext("webgl2", ATTRIBUTES);
     if (!context) {
       leave(tenant);
@@ -45,7 +47,7 @@ export function createContext({ holder, size, visible, paint, onrelease, onlost 
     }
     renderer = new WebGLRenderer({ canvas, context });
     renderer.setClearAlpha(0);
-    resize();
+    prepare(renderer);
     canvas.addEventListener("webglcontextlost", lost);
     holder.append(canvas);
     still?.remove();
@@ -84,14 +86,24 @@ export function createContext({ holder, size, visible, paint, onrelease, onlost 
     leave(tenant);
   }
 
+  /** Size of the canvas in pixels of the screen. */
+  function pixels() {
+    const ratio = pixelRatio();
+    return { width: Math.floor(size.width * ratio), height: Math.floor(size.height * ratio) };
+  }
+
+  // Setting a canvas's size makes a new drawing buffer, even the same size: a quarter of a second in software rendering.
   function resize() {
-    renderer?.setPixelRatio(pixelRatio());
-    renderer?.setSize(size.width, size.height);
+    if (!renderer) return;
+    const { width, height } = pixels();
+    const { domElement } = renderer;
+    if (domElement.width !== width || domElement.height !== height) renderer.setSize(width, height, false);
   }
 
   return {
     acquire,
     resize,
+    pixelRatio,
     get renderer() {
       return renderer;
     },

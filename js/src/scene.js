@@ -71,6 +71,8 @@ export function createScene({ box, holder, onpaint, onfail, signal }) {
     holder,
     size,
     visible: () => visible,
+    // The shaders are compiled beside the script, while the kernel measures the first cells.
+    prepare: (renderer) => renderer.compile(scene, view.camera),
     paint: (renderer) => renderer.render(scene, view.camera),
     onrelease() {
       surface.dispose();
@@ -117,7 +119,7 @@ export function createScene({ box, holder, onpaint, onfail, signal }) {
       onfail();
       return;
     }
-    surface.dress(look, renderer.getPixelRatio());
+    surface.dress(look, context.pixelRatio());
     axes.turn(view.camera);
     renderer.render(scene, view.camera);
     labels.update(axes.labels(view.camera, size, labels.measure), size);
