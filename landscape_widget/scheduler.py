@@ -43,7 +43,8 @@ class Scheduler:
                 alive = [weakref.ref(job), *(r for r in alive if r() is not job)]
             self._jobs = alive
             self._woken = True
-            if self._thread is None:
+            # A SystemExit out of a user's loss ends the thread; a fork leaves it behind.
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="landscape-engine", daemon=True)
                 self._thread.start()
             self._condition.notify()

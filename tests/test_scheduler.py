@@ -200,5 +200,15 @@ class TestLife:
         go.set()
         assert again.wait(10)
 
+    def test_a_thread_that_has_ended_is_replaced(self, log: list[str]):
+        made, done = Scheduler(), threading.Event()
+        made._thread = threading.Thread(target=lambda: None)
+        made._thread.start()
+        made._thread.join()
+        job = Work("a", log, 1)
+        job.then = lambda: done.set() if not job.chunks else None
+        made.wake(job)
+        assert done.wait(10)
+
     def test_there_is_one_for_the_process(self):
         assert scheduler() is scheduler()
