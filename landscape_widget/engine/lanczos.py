@@ -130,7 +130,6 @@ def step(operator: SymmetricOperator, state: LanczosState) -> None:
     if m >= 2:
         state.asymmetry = max(state.asymmetry, float(overlaps[: m - 1].abs().max()))
     product = product - overlaps @ basis
-    product = product - (basis @ product) @ basis
     state.size = m + 1
     beta = float(product.norm())
     # At round-off of the products what is left is noise, not a new direction: the subspace is invariant.
@@ -141,7 +140,7 @@ def step(operator: SymmetricOperator, state: LanczosState) -> None:
             state.next, state.restarted = _random_unit(state), True
     else:
         state.off_diagonal.append(beta)
-        # A short remainder of a long product is orthogonal to the basis only to that ratio.
+        # The second time: a short remainder of a long product is orthogonal to the basis only to that ratio.
         state.next = _orthonormal(state, product / beta)
 
 

@@ -158,6 +158,11 @@ def test_ragged_batches_of_every_criterion(name: str) -> None:
     parts = Problem(model, loss, batches((x, target), 32))
     assert whole.loss() == pytest.approx(expected, rel=1e-12)
     assert parts.loss() == pytest.approx(expected, rel=1e-12)
+    # Streamed, the batches stay as they are, each with its own weight.
+    streamed = Problem(model, loss, batches((x, target), 32), cache_bytes=100)
+    assert streamed.num_terms > 2
+    assert streamed.loss() == pytest.approx(expected, rel=1e-12)
+    torch.testing.assert_close(streamed.gradient(), whole.gradient(), rtol=1e-9, atol=1e-13)
     if name != "multi margin":  # its second derivative torch does not have
         np.testing.assert_allclose(extreme(parts), extreme(whole), rtol=1e-8)
 
@@ -263,6 +268,16 @@ def test_small_batches_are_merged_and_large_ones_are_split(monkeypatch: pytest.M
     assert few.num_terms >= 3
     assert few.loss() == pytest.approx(many.loss(), rel=1e-13)
     torch.testing.assert_close(few.gradient(), many.gradient(), rtol=1e-11, atol=1e-15)
+
+
+def test_a_model_left_in_training_mode_is_computed_in_eval_mode() -> None:
+    """Dropout off, BatchNorm with its running statistics."""
+    model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Dropout(0.5), nn.Linear(5, 3)).double()
+    x, y = samples()
+    model(x + 1)
+    expected = value(F.cross_entropy(copy.deepcopy(model).eval()(x), y))
+    assert model.training
+    assert Problem(model, nn.CrossEntropyLoss(), (x, y)).loss() == pytest.approx(expected, rel=1e-12)
 
 
 def test_params_choose_what_theta_is() -> None:
