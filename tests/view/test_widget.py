@@ -549,6 +549,34 @@ class TestThreads:
         assert followed["height"] == 200 + count - 1
         assert [u["height"] for u in wire.updates if "height" in u] == list(range(200, 200 + count))
 
+    @pytest.mark.parametrize("engine_first", [True, False])
+    def test_a_change_waits_for_the_end_of_another(self, widget: LandscapeWidget, engine_first: bool):
+        """What a thread reads or sets while another sets is never half of it."""
+        ended: list[bool] = []
+
+        def other() -> None:
+            if engine_first:
+                widget.height = 300
+            else:
+                assert widget.wished[4] == 33
+
+        def in_between(_change: Any) -> None:
+            thread = threading.Thread(target=other)
+            thread.start()
+            thread.join(timeout=0.1)
+            ended.append(not thread.is_alive())
+            threads.append(thread)
+
+        threads: list[threading.Thread] = []
+        widget.observe(in_between, names=["progress", "resolution"])
+        if engine_first:
+            widget.publish(progress=0.5)
+        else:
+            widget.resolution = 33
+        for thread in threads:
+            thread.join()
+        assert ended == [False]
+
     def test_the_state_can_be_asked_for_while_the_engine_shows(self, widget: LandscapeWidget, wire: Wire):
         clock, stop = Clock(), threading.Event()
         widget._publisher = Publisher(widget._post, clock)
