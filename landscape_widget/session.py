@@ -105,7 +105,9 @@ class Session:
         except Exception as error:  # noqa: BLE001 - an exception in a thread is seen by nobody: it is shown on the page
             _log.exception("the landscape engine failed")
             self._failed_wish = wish
-            self._set_aside(wish[:4])
+            if self._opening is not None:
+                # A generator that has raised is exhausted.
+                self._opening = self._open(self._k)
             widget.publish(status="error", error=f"{type(error).__name__}: {error}", eta=None)
             return False
 
@@ -118,15 +120,6 @@ class Session:
         if next(self._opening, self) is self:
             self._opening = None
         return True
-
-    def _set_aside(self, key: PlaneKey) -> None:
-        """After an error: keep what is good for another try. A generator that has raised is exhausted."""
-        if self._opening is not None:
-            self._opening = self._open(self._k)
-        failed = self._planes.pop(key, None)
-        if failed is not None and failed.prepared:
-            # Turned twice it is itself, with every cell it has measured.
-            self._planes[key] = failed.transposed().transposed()
 
     def flush(self) -> bool:
         """Send what waits for its turn."""
@@ -227,10 +220,9 @@ class Session:
         """The wished plane's survey: the one left half-done, or that of the exchanged axes turned round, or a new one."""
         x, y, window, zoom = key
         survey = self._planes.pop(key, None)
-        exchanged = self._planes.get((y, x, window, zoom))
+        # Never both: one of the two goes on with all cells, the other would not know them.
+        exchanged = self._planes.pop((y, x, window, zoom), None)
         if exchanged is not None and exchanged.prepared:
-            # One of the two goes on with all cells; the other would not know them.
-            del self._planes[y, x, window, zoom]
             survey = exchanged.transposed()
         if survey is None:
             assert self._facts is not None

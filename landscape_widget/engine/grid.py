@@ -84,10 +84,22 @@ class Grid:
 
     def absorb(self, other: Grid) -> None:
         """Take over the cells that ``other`` has measured and this grid has too."""
+        if other is self:
+            return
         common = other.refined(self.shape)
         new = common.measured & ~self.measured
         self.values[new], self.measured[new] = common.values[new], True
         self._asked = None
+
+    def transposed(self) -> Grid:
+        """The same grid with its axes exchanged: its cells, how far it is, and what the check has shown."""
+        other = Grid(self.shape[::-1], tolerance=self.tolerance, seed=self.seed)
+        other.values, other.measured = self.values.T.copy(), self.measured.T.copy()
+        other.level, other.largest_miss = self.level, self.largest_miss
+        other.bound, other.num_checked = self.bound, self.num_checked
+        if self._checking is not None and self._expected is not None:
+            other._checking, other._expected = self._checking.T.copy(), self._expected.T.copy()
+        return other
 
     def _wanted(self) -> np.ndarray:
         mask = level_mask(self.shape, self.level) if self._checking is None else self._checking

@@ -103,7 +103,8 @@ class PlaneSurvey:
         self.seconds, self.num_cells = 0.0, 0
         """Time spent on cells, and how many."""
         self.grid = Grid((resolution[1], resolution[0]), tolerance=tolerance, seed=seed)
-        self._finest = self.grid
+        # One for each resolution seen, with its verdict on the prediction.
+        self._grids = {self.grid.shape: self.grid}
         self._critical: tuple[object, tuple[CriticalPoint, ...]] = (None, ())
         self._steps = self._run()
 
@@ -125,20 +126,26 @@ class PlaneSurvey:
         return 0.0 if self.done else int((~self.grid.measured).sum()) * self.seconds / self.num_cells
 
     def step(self) -> bool:
-        """Work for one chunk (≤ 50 ms or one pass over the data); False when there is nothing left to do."""
+        """Work for one chunk (≤ 50 ms or one pass over the data); False when there is nothing left to do.
+
+        After an exception (of the user's loss) it can be called again: what was found and measured is kept.
+        """
         if self.done:
             return False
-        next(self._steps)
+        try:
+            next(self._steps)
+        except Exception:
+            self._steps = self._run()
+            raise
         return True
 
     def set_resolution(self, resolution: tuple[int, int]) -> None:
-        """Go on at another resolution with every cell measured so far."""
+        """Go on at another resolution with every cell measured so far; one that was finished before is finished."""
         shape = (resolution[1], resolution[0])
-        finest = (max(shape[0], self._finest.shape[0]), max(shape[1], self._finest.shape[1]))
-        if finest != self._finest.shape:
-            self._finest = self._finest.refined(finest)
-        self._finest.absorb(self.grid)
-        self.grid = self._finest.refined(shape)
+        grid = self._grids.get(shape) or Grid(shape, tolerance=self.tolerance, seed=self.seed)
+        for other in self._grids.values():
+            grid.absorb(other)
+        self.grid = self._grids[shape] = grid
 
     def coordinates(self) -> tuple[np.ndarray, np.ndarray]:
         """(alphas, betas), symmetric about an exact 0."""
@@ -151,7 +158,7 @@ class PlaneSurvey:
         )
 
     def transposed(self) -> PlaneSurvey:
-        """The survey of the same plane with its axes exchanged, with every cell measured so far."""
+        """The survey of the same plane with its axes exchanged, with every cell measured so far and what they proved."""
         assert self.spans is not None
         assert self.curvature is not None
         x, y = self.plane.directions
@@ -169,8 +176,8 @@ class PlaneSurvey:
         a, b, c = self.curvature
         other.curvature = c, b, a
         other.seconds, other.num_cells = self.seconds, self.num_cells
-        cells = np.argwhere(self.grid.measured)
-        other.grid.tell(cells[:, ::-1], self.grid.values[self.grid.measured])
+        other._grids = {shape[::-1]: grid.transposed() for shape, grid in self._grids.items()}
+        other.grid = other._grids[self.grid.shape[::-1]]
         return other
 
     def landscape(self) -> Landscape:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from landscape_widget import Landscape, Problem, compute, examples, hessian_directions, load, survey
 from landscape_widget.engine.directions import as_direction
+from landscape_widget.engine.grid import Grid
 from landscape_widget.engine.operators import Hessian
 from landscape_widget.engine.plane import Plane
 from landscape_widget.engine.survey import PlaneSurvey, axis_curvature, facts
@@ -218,6 +219,55 @@ def test_exchanged_axes_keep_every_cell(monkeypatch: pytest.MonkeyPatch) -> None
     assert landscape.losses.shape == (17, 9)
     np.testing.assert_allclose(landscape.losses, 10 * landscape.alphas[None] + landscape.betas[:, None], atol=1e-14)
     assert landscape.recipe.spans == (0.5, 2.0)
+
+
+def test_what_the_check_proved_survives_an_exchange_and_a_change_of_resolution(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = plane_survey(tilted(), resolution=(65, 33), tolerance=1e-3, spans=(2.0, 0.5))
+    before = finish(run)
+    assert 0 < before.num_measured < before.measured.size
+    points = counted(monkeypatch)
+    after = finish(run.transposed())
+    assert (after.error, after.num_measured) == (before.error, before.num_measured)
+    run.set_resolution((17, 9))
+    assert finish(run).measured.all()
+    run.set_resolution((65, 33))
+    again = finish(run)
+    assert (again.error, again.num_measured) == (before.error, before.num_measured)
+    other = run.transposed()
+    other.set_resolution((9, 17))
+    assert finish(other).measured.all()
+    assert not points
+
+
+def test_a_check_begun_goes_on_after_an_exchange() -> None:
+    whole = np.add.outer(np.linspace(-1, 1, 65) ** 2, 3 * np.linspace(-1, 1, 33))
+    first = Grid(whole.shape, tolerance=1e-3, seed=0)
+    while len(cells := first.ask()) != 149:
+        first.tell(cells, whole[cells[:, 0], cells[:, 1]])
+    first.tell(cells[:100], whole[cells[:100, 0], cells[:100, 1]])
+    second = first.transposed()
+    assert {tuple(c) for c in second.ask()} == {(c, r) for r, c in cells[100:]}
+    second.tell(second.ask(), whole.T[tuple(second.ask().T)])
+    assert second.done
+    assert second.num_checked == 149
+
+
+def test_a_survey_goes_on_after_an_error_of_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = plane_survey(tilted(), resolution=(17, 17), tolerance=0, spans=(1.0, 1.0))
+    measure, calls = Problem.plane_losses, []
+
+    def failing(self: Problem, plane: Plane, alphas: np.ndarray, betas: np.ndarray) -> np.ndarray:
+        calls.append((float(alphas[0]), float(betas[0])))
+        if len(calls) == 40:
+            raise RuntimeError("out of luck")
+        return measure(self, plane, alphas, betas)
+
+    monkeypatch.setattr(Problem, "plane_losses", failing)
+    with pytest.raises(RuntimeError, match="out of luck"):
+        finish(run)
+    assert finish(run).measured.all()
+    # Only the cell that failed was tried twice.
+    assert len(calls) == 17 * 17 + 1
 
 
 def test_zoom_multiplies_the_window() -> None:
