@@ -93,7 +93,8 @@ class Grid:
 
     def transposed(self) -> Grid:
         """The same grid with its axes exchanged: its cells, how far it is, and what the check has shown."""
-        other = Grid(self.shape[::-1], tolerance=self.tolerance, seed=self.seed)
+        rows, columns = self.shape
+        other = Grid((columns, rows), tolerance=self.tolerance, seed=self.seed)
         other.values, other.measured = self.values.T.copy(), self.measured.T.copy()
         other.level, other.largest_miss = self.level, self.largest_miss
         other.bound, other.num_checked = self.bound, self.num_checked
