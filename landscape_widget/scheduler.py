@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import logging
 import threading
@@ -12,6 +13,8 @@ _log = logging.getLogger(__name__)
 
 # How often what waits for its turn to be sent is looked at, in seconds.
 _FLUSH = 0.05
+# How long the end of the process waits for the chunk that is being worked on.
+_LAST_CHUNK = 30.0
 
 
 class Job(Protocol):
@@ -34,6 +37,7 @@ class Scheduler:
         self._jobs: list[weakref.ref[Job]] = []
         self._thread: threading.Thread | None = None
         self._woken = False
+        self._ended = False
 
     def wake(self, job: Job, *, first: bool = True) -> None:
         """Have a job advanced: before all others, or (``first=False``) in the place it has; the thread starts with the first one."""
@@ -47,13 +51,23 @@ class Scheduler:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="landscape-engine", daemon=True)
                 self._thread.start()
+                # A thread that is inside torch while the interpreter is taken apart aborts the process.
+                atexit.register(self.end)
             self._condition.notify()
 
+    def end(self) -> None:
+        """Stop after the present chunk, for good, and wait for that."""
+        with self._condition:
+            self._ended, thread = True, self._thread
+            self._condition.notify()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_LAST_CHUNK)
+
     def _run(self) -> None:
-        while True:
+        while not self._ended:
             worked, waiting = self._round()
             with self._condition:
-                if not (worked or self._woken):
+                if not (worked or self._woken or self._ended):
                     self._condition.wait(_FLUSH if waiting else None)
                 self._woken = False
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import logging
+import subprocess
+import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable
 
@@ -212,3 +215,49 @@ class TestLife:
 
     def test_there_is_one_for_the_process(self):
         assert scheduler() is scheduler()
+
+    def test_its_end_waits_for_the_present_chunk_and_lets_no_other_begin(self, log: list[str]):
+        made, entered, go = Scheduler(), threading.Event(), threading.Event()
+        job = Work("a", log, 100)
+
+        def then() -> None:
+            entered.set()
+            go.wait(10)
+
+        job.then = then
+        made.wake(job)
+        assert entered.wait(10)
+        ending = threading.Thread(target=made.end)
+        ending.start()
+        while not made._ended:
+            time.sleep(0.001)
+        assert ending.is_alive()
+        go.set()
+        ending.join(10)
+        assert not ending.is_alive()
+        assert log == ["a"]
+
+
+def test_a_process_ends_well_while_the_engine_works():
+    script = """
+import threading, time
+from landscape_widget.scheduler import scheduler
+
+class Endless:
+    chunks = 0
+    def advance(self):
+        self.chunks += 1
+        torch.randn(300, 300) @ torch.randn(300, 300)
+        return True
+    def flush(self):
+        return False
+
+import torch
+job = Endless()
+scheduler().wake(job)
+while job.chunks < 3:
+    time.sleep(0.01)
+"""
+    for _ in range(3):
+        ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+        assert (ended.returncode, ended.stderr) == (0, "")
