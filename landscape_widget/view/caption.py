@@ -8,8 +8,8 @@ from landscape_widget.landscape import Direction, Landscape, Recipe
 from landscape_widget.view.numbers import number, with_error
 from landscape_widget.view.patches import ritz_value
 
-# A point counts as critical when the gradient is so small that beyond this share of ‖θ*‖ the curvature outweighs it.
-_STATIONARY = 0.01
+# At a saddle the gradient must be so small that beyond this share of ‖θ*‖ even the negative curvature outweighs it.
+_STATIONARY = 1e-3
 
 
 def caption(landscape: Landscape) -> list[str]:
@@ -23,6 +23,7 @@ def caption(landscape: Landscape) -> list[str]:
             *_cells(landscape),
             _curvature(recipe),
             verdict(recipe),
+            *_missing_dips(landscape),
             *_notes(recipe),
         )
         if sentence
@@ -34,12 +35,13 @@ def verdict(recipe: Recipe) -> str:
 
     Negative curvature is proven by vᵀHv < −noise for one unit v. A saddle needs a gradient small against the
     curvature as well. That nothing negative was found proves no minimum; it is said with the one-sided 99 % bound of
-    the Lanczos run.
+    the Lanczos run. And since no gradient is small against curvatures near zero, such a point is called critical only
+    where the gradient is round-off.
     """
     curvature, gradient = recipe.curvature, recipe.gradient_norm
     if curvature is None:
         return ""
-    scale = _STATIONARY * (recipe.theta_norm or 1.0)
+    reach = recipe.theta_norm or 1.0
     lowest = curvature.smallest[0]
     if lowest < -curvature.noise:
         # One unit vector with vᵀHv < 0 proves one, however many Ritz values there are.
@@ -48,7 +50,7 @@ def verdict(recipe: Recipe) -> str:
         if gradient is None:
             return f"Negative curvature: {bound}. The gradient was not computed, so that the trained point need not be a saddle."
         # Against the negative curvature itself: the gradient must be small for the saddle to be one.
-        if gradient <= scale * abs(lowest):
+        if gradient <= _STATIONARY * abs(lowest) * reach:
             if curvature.largest[0] > curvature.noise:
                 return f"The trained point is a saddle: ‖∇L‖ = {number(gradient)}, {bound}."
             return f"The trained point is a critical point with negative curvature, {bound}; no positive curvature was found."
@@ -62,9 +64,29 @@ def verdict(recipe: Recipe) -> str:
         found = f"no negative curvature below {number(min(below, -curvature.noise))} found (99 %)"
     if gradient is None:
         return f"{found[0].upper()}{found[1:]}; the gradient was not computed."
-    if gradient <= scale * max(map(abs, (*curvature.largest, *curvature.smallest))):
-        return f"A critical point as far as the gradient tells (‖∇L‖ = {number(gradient)}, small against the curvature); {found}."
-    return f"Not a critical point (‖∇L‖ = {number(gradient)}, not small against the curvature); {found}."
+    if gradient <= curvature.noise * reach:
+        return f"A critical point up to round-off (‖∇L‖ = {number(gradient)}); {found}."
+    return f"Not exactly a critical point (‖∇L‖ = {number(gradient)}); {found}."
+
+
+def _missing_dips(landscape: Landscape) -> list[str]:
+    """Where the Hessian curves down along an axis and no cell on that axis lies below the centre: why one sees no dip."""
+    recipe, surface = landscape.recipe, landscape.surface()
+    if recipe.axis_curvature is None or recipe.curvature is None:
+        return []
+    row, column = len(landscape.betas) // 2, len(landscape.alphas) // 2
+    sentences = []
+    for name, value, norm, line in (
+        ("x", recipe.axis_curvature[0], recipe.directions[0].norm, surface[row]),
+        ("y", recipe.axis_curvature[2], recipe.directions[1].norm, surface[:, column]),
+    ):
+        curvature = value / norm**2
+        if curvature < -recipe.curvature.noise and np.isfinite(line).all() and line.min() >= surface[row, column]:
+            sentences.append(
+                f"Along {name} the Hessian curves down (vᵀHv = {number(curvature)}), but no cell lies below the centre: "
+                "the dip is narrower than this window shows, or the loss has kinks that the Hessian does not see."
+            )
+    return sentences
 
 
 def _axes(recipe: Recipe) -> str:

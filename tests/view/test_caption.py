@@ -59,9 +59,13 @@ class TestVerdict:
 
     def test_nothing_negative_found_is_said_with_its_bound(self):
         assert verdict(recipe(curvature=NOTHING_NEGATIVE)) == (
-            "A critical point as far as the gradient tells (‖∇L‖ = 1·10⁻⁵, small against the curvature); "
-            "no negative curvature below −0.02 found (99 %)."
+            "Not exactly a critical point (‖∇L‖ = 1·10⁻⁵); no negative curvature below −0.02 found (99 %)."
         )
+
+    def test_only_a_gradient_of_round_off_makes_a_critical_point_where_nothing_is_negative(self):
+        # Along a direction without curvature even a small gradient leads far down.
+        sentence = verdict(recipe(curvature=NOTHING_NEGATIVE, gradient_norm=1e-9))
+        assert sentence.startswith("A critical point up to round-off (‖∇L‖ = 1·10⁻⁹)")
 
     def test_the_bound_is_never_better_than_the_noise(self):
         known = dataclasses.replace(NOTHING_NEGATIVE, unseen_below=0.3)
@@ -74,7 +78,7 @@ class TestVerdict:
 
     def test_a_point_with_a_gradient_is_not_called_critical(self):
         sentence = verdict(recipe(curvature=NOTHING_NEGATIVE, gradient_norm=3.0))
-        assert sentence.startswith("Not a critical point (‖∇L‖ = 3, not small against the curvature)")
+        assert sentence.startswith("Not exactly a critical point (‖∇L‖ = 3)")
 
     def test_no_positive_curvature_is_no_saddle(self):
         hill = curvature(largest=(-0.5, -0.7))
@@ -178,6 +182,33 @@ class TestHeight:
         assert sentence == "Height: mean CrossEntropyLoss of Net (8,970 parameters) over the data."
 
 
+class TestMissingDips:
+    AXIS = np.linspace(-1, 1, 9)
+
+    def said(self, losses: np.ndarray, **changes: Any) -> list[str]:
+        return [s for s in caption(landscape(losses, of=recipe(**changes))) if "curves down" in s]
+
+    def test_a_dip_that_is_seen_needs_no_words(self):
+        assert self.said(np.add.outer(-(self.AXIS**2), self.AXIS**2)) == []
+
+    def test_a_kink_where_the_hessian_curves_down_is_said(self):
+        (sentence,) = self.said(np.add.outer(np.abs(self.AXIS), self.AXIS**2))
+        assert sentence.startswith("Along y the Hessian curves down (vᵀHv = −1), but no cell lies below the centre")
+
+    def test_the_axis_is_the_right_one(self):
+        bowl = np.add.outer(self.AXIS**2, self.AXIS**2)
+        (sentence,) = self.said(bowl, axis_curvature=(-0.5, 0.0, 1.0))
+        assert sentence.startswith("Along x the Hessian curves down (vᵀHv = −0.5)")
+
+    def test_a_curvature_within_the_noise_is_none(self):
+        assert self.said(np.add.outer(self.AXIS**2, self.AXIS**2), axis_curvature=(1.0, 0.0, -1e-7)) == []
+
+    def test_beside_unknown_cells_and_holes_nothing_is_said(self):
+        losses = np.add.outer(self.AXIS**2, self.AXIS**2)
+        losses[0, 4] = np.inf
+        assert self.said(losses) == []
+
+
 class TestCells:
     LOSSES = np.add.outer(np.linspace(-1, 1, 9) ** 2, np.linspace(-1, 1, 9))
 
@@ -188,7 +219,7 @@ class TestCells:
             measured[::2, ::2] = True
         shown = landscape(np.where(measured, losses, np.nan), measured, error=error or PredictionError())
         sentences = caption(shown)
-        return [s for s in sentences if "cell" in s]
+        return [s for s in sentences if "cell" in s and "Hessian" not in s]
 
     def test_all(self):
         assert self.cells(measured=np.ones((9, 9), bool)) == ["81 of 81 cells measured."]
