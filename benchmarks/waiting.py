@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "browser"))
 
 import chromium
-from harness import CHROMIUM_ARGUMENTS, LabPage, Server, Surface, lab_server, stop
+from harness import CHROMIUM_ARGUMENTS, PATIENCE_MS, LabPage, Server, Surface, lab_server, stop
 from playwright.sync_api import Browser, sync_playwright
 
 EXAMPLES = ("digits_mlp", "digits_mlp_early", "digits_cnn", "digits_cnn_early", "digits_saddle")
@@ -61,6 +61,7 @@ def import_seconds() -> float:
 def lab_seconds(browser: Browser, server: Server, example: str) -> tuple[float, float]:
     """Seconds from running the cell to the first painted surface and to the finished one; everything imported before."""
     context = browser.new_context(viewport={"width": 1200, "height": 900})
+    context.set_default_timeout(PATIENCE_MS)
     name = f"{example}.ipynb"
     server.write_notebook(
         name,

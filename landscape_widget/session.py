@@ -40,6 +40,8 @@ _TELL_INTERVAL = 0.25
 # A new plane is shown when its first level is measured, or after so many seconds of measuring.
 _FIRST_PICTURE = 1.0
 _MAX_PLANES = 32
+# For so many seconds of work a choice of threads holds.
+_CHOICE_HOLDS = 3.0
 _NUM_RANDOM = 2
 
 PlaneKey = tuple[str, str, str, int]
@@ -75,7 +77,7 @@ class Session:
         self._failed_wish: tuple[Any, ...] | None = None
         self._k = k
         self._opening: Iterator[None] | None = self._open(k)
-        self._num_threads: int | None = None
+        self._num_threads, self._chosen = 1, -float("inf")
         self._clock: Callable[[], float] = time.monotonic
         widget.observe(self._on_direction, names=["direction_x", "direction_y"])
         widget.observe(self._on_wish, names=["resolution", "window", "zoom", "running"])
@@ -98,9 +100,7 @@ class Session:
         if wish == self._failed_wish:
             return False
         try:
-            if self._num_threads is None:
-                self._num_threads = choose_num_threads(self.problem)
-            with num_threads(self._num_threads):
+            with num_threads(self._best_num_threads()):
                 return self._advance(widget, wish)
         except Exception as error:  # noqa: BLE001 - an exception in a thread is seen by nobody: it is shown on the page
             _log.exception("the landscape engine failed")
@@ -120,6 +120,14 @@ class Session:
         if next(self._opening, self) is self:
             self._opening = None
         return True
+
+    def _best_num_threads(self) -> int:
+        """Threads for the passes to come; asked again now and then, since a page that draws in software takes cores away."""
+        now = self._clock()
+        if now - self._chosen > _CHOICE_HOLDS:
+            self._num_threads = choose_num_threads(self.problem)
+            self._chosen = self._clock()
+        return self._num_threads
 
     def flush(self) -> bool:
         """Send what waits for its turn."""
