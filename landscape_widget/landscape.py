@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
+import struct
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
@@ -178,6 +181,21 @@ class Landscape:
         How far the predicted cells may be off.
     recipe
         How it was made.
+
+    Raises
+    ------
+    ValueError
+        For arrays whose shapes do not fit together.
+
+    Examples
+    --------
+    >>> import landscape_widget as lw
+    >>> from landscape_widget import examples
+    >>> landscape = lw.compute(examples.toy_saddle(n=3, m=4), resolution=9)
+    >>> landscape.losses.shape, landscape.num_measured, landscape.complete
+    ((9, 9), 81, True)
+    >>> float(landscape.losses[4, 4])  # the trained point, in the middle
+    0.0
     """
 
     alphas: np.ndarray
@@ -189,6 +207,10 @@ class Landscape:
     error: PredictionError = PredictionError()
 
     def __post_init__(self) -> None:
+        if np.ndim(self.alphas) != 1 or np.ndim(self.betas) != 1:
+            raise ValueError(
+                f"expected alphas and betas of shapes (a,) and (b,), got {np.shape(self.alphas)} and {np.shape(self.betas)}"
+            )
         shape = (len(self.betas), len(self.alphas))
         if self.losses.shape != shape or self.measured.shape != shape:
             raise ValueError(
@@ -220,7 +242,24 @@ class Landscape:
         return bool(self.measured.all()) or self.error.bound is not None
 
     def save(self, path: str | os.PathLike[str], *, keep_directions: bool = False) -> None:
-        """Write arrays and one JSON header, no pickle, to ``path`` (.npz); ``keep_directions`` adds the θ-sized axes."""
+        """Write arrays and one JSON header, no pickle.
+
+        Parameters
+        ----------
+        path
+            The file, by custom ``.npz``; one that is there is replaced.
+        keep_directions
+            Also write the θ-sized vectors of the two axes.
+
+        Raises
+        ------
+        OSError
+            For a file that cannot be written.
+
+        Examples
+        --------
+        See :func:`landscape_widget.load`.
+        """
         arrays: dict[str, Any] = {
             "alphas": self.alphas,
             "betas": self.betas,
@@ -248,30 +287,75 @@ class Landscape:
 def load(path: str | os.PathLike[str]) -> Landscape:
     """Read a landscape that :meth:`Landscape.save` wrote.
 
+    Parameters
+    ----------
+    path
+        The file. Nothing in it is ever executed: it holds arrays and JSON, no pickle.
+
     Raises
     ------
     ValueError
-        For a file that is none, or of a newer format.
+        For a file that is no landscape, a damaged one, and one of a newer format.
+    OSError
+        For a file that cannot be opened.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import landscape_widget as lw
+    >>> from landscape_widget import examples
+    >>> landscape = lw.compute(examples.toy_saddle(n=3, m=4), resolution=9)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     landscape.save(Path(folder) / "saddle.npz")
+    ...     again = lw.load(Path(folder) / "saddle.npz")
+    >>> again.losses.shape, again.recipe.num_parameters
+    ((9, 9), 7)
     """
-    none = f"expected a landscape saved by Landscape.save, got {os.fspath(path)}, which is none"
+    expected = f"expected a landscape saved by Landscape.save, got {os.fspath(path)}, which is"
+    with Path(path).open("rb") as file:
+        try:
+            # Whole members before any is parsed: the archive's checksums come first.
+            with ZipFile(file) as archive:
+                members = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
+        except _DAMAGE as error:
+            what = "none" if not file.seek(0) and file.read(4) != b"PK\x03\x04" else "damaged"
+            raise ValueError(f"{expected} {what} ({_said(error)}); {_SAVE_AGAIN}") from error
+    if "header" not in members:
+        raise ValueError(f"{expected} none (it has no header); {_SAVE_AGAIN}")
     try:
-        opened = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, BadZipFile) as error:
-        raise ValueError(none) from error
-    if not isinstance(opened, np.lib.npyio.NpzFile):
-        raise ValueError(none)
-    with opened as file:
-        if "header" not in file:
-            raise ValueError(none)
-        header = json.loads(file["header"].tobytes().decode())
-        arrays = {name: file[name] for name in file.files if name != "header"}
-    if header["format_version"] > FORMAT_VERSION:
+        arrays = {name: np.load(io.BytesIO(data), allow_pickle=False) for name, data in members.items()}
+        header = json.loads(arrays.pop("header").tobytes().decode())
+        newer = header["format_version"] > FORMAT_VERSION
+        landscape = None if newer else _assembled(header, arrays)
+    except _DAMAGE as error:
+        raise ValueError(f"{expected} none, or damaged ({_said(error)}); {_SAVE_AGAIN}") from error
+    if landscape is None:
         raise ValueError(
             f"expected format version {FORMAT_VERSION} or older, got {header['format_version']}; upgrade landscape_widget"
         )
+    return landscape
+
+
+# What reading an archive, arrays and JSON that somebody else wrote or that were damaged can raise: NotImplementedError
+# and RuntimeError for flags of the archive that were never set, the others for contents.
+_DAMAGE = (
+    *(AttributeError, BadZipFile, EOFError, KeyError, MemoryError, OSError, TypeError, ValueError),
+    *(NotImplementedError, RuntimeError, SyntaxError, struct.error, zlib.error),
+)
+_SAVE_AGAIN = "save it again with landscape.save(path), or copy it again"
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _assembled(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Landscape:
+    """The landscape of a file's header and arrays; what is missing or wrong raises one of the builtin errors."""
     recipe = dict(header["recipe"])
+    first, second = recipe["directions"]
     recipe["directions"] = tuple(
-        Direction(**{**d, "vector": arrays.get(f"direction_{i}")}) for i, d in enumerate(recipe["directions"])
+        Direction(**{**d, "vector": arrays.get(f"direction_{i}")}) for i, d in enumerate((first, second))
     )
     recipe["curvature"] = Curvature(**_tuples(recipe["curvature"])) if recipe["curvature"] else None
     return Landscape(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +199,122 @@ def test_other_files_are_refused(kind: str, tmp_path: Path) -> None:
             file.write(b"no landscape at all")
     with pytest.raises(ValueError, match=r"expected a landscape saved by Landscape\.save, got .*other"):
         load(path)
+
+
+def members(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as file:
+        return {name: file[name] for name in file.files}
+
+
+def encoded(header: Any) -> np.ndarray:
+    return np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
+
+
+BROKEN = r"expected a landscape saved by Landscape\.save, got .*net\.npz, which is .*; save it again"
+
+
+@given(data=st.data())
+def test_a_damaged_file_is_refused_or_means_the_same(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory):
+    path = tmp_path_factory.mktemp("damaged") / "net.npz"
+    simple().save(path)
+    content = bytearray(path.read_bytes())
+    for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=3)):
+        content[place] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(content)
+    refusal = None
+    try:
+        loaded = load(path)
+    except ValueError as error:
+        refusal = str(error)
+    else:  # the date of a member, say, tells nothing
+        assert_same(simple(), loaded)
+    assert refusal is None or re.search(BROKEN, refusal, re.DOTALL)
+
+
+def test_every_damaged_member_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "net.npz"
+    simple().save(path)
+    content = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        places = [info.header_offset + 30 + len(info.filename) + info.compress_size // 2 for info in archive.infolist()]
+    for place in places:
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        with pytest.raises(ValueError, match=BROKEN):
+            load(path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+def test_a_truncated_file_is_refused(share: float, tmp_path: Path) -> None:
+    path = tmp_path / "net.npz"
+    simple().save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ValueError, match=BROKEN):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [{}, [], None, "text", {"format_version": "1"}, {"format_version": 1}, {"format_version": 1, "recipe": {}}],
+    ids=str,
+)
+def test_foreign_headers_are_refused(header: Any, tmp_path: Path) -> None:
+    path = tmp_path / "net.npz"
+    simple().save(path)
+    np.savez(path, **(members(path) | {"header": encoded(header)}))
+    with pytest.raises(ValueError, match=BROKEN):
+        load(path)
+
+
+def test_a_header_that_is_no_json_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "net.npz"
+    for header in (np.frombuffer(b"\xff{", dtype=np.uint8), np.zeros(3)):
+        simple().save(path)
+        np.savez(path, **(members(path) | {"header": header}))
+        with pytest.raises(ValueError, match=BROKEN):
+            load(path)
+
+
+@pytest.mark.parametrize("change", ["unknown field", "missing field", "one direction"])
+def test_foreign_recipes_are_refused(change: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.npz"
+    simple().save(path)
+    held = members(path)
+    header = json.loads(held["header"].tobytes())
+    if change == "unknown field":
+        header["recipe"]["colour"] = "red"
+    elif change == "missing field":
+        del header["recipe"]["spans"]
+    else:
+        header["recipe"]["directions"].pop()
+    np.savez(path, **(held | {"header": encoded(header)}))
+    with pytest.raises(ValueError, match=BROKEN):
+        load(path)
+
+
+@pytest.mark.parametrize("name", ["alphas", "betas", "losses", "measured"])
+def test_missing_and_misshapen_arrays_are_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.npz"
+    simple().save(path)
+    held = members(path)
+    for wrong in (held[name][:-1], held[name][None], np.float64(1.0), None):
+        changed = {key: value for key, value in held.items() if key != name or wrong is not None}
+        np.savez(path, **(changed | ({} if wrong is None else {name: wrong})))
+        with pytest.raises(ValueError, match=BROKEN):
+            load(path)
+
+
+def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "net.npz"
+    simple().save(path)
+    np.savez(path, **(members(path) | {"losses": np.array([[{}] * 9] * 5, dtype=object)}))
+    with pytest.raises(ValueError, match=BROKEN):
+        load(path)
+
+
+def test_a_file_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        load(tmp_path / "net.npz")
 
 
 def test_newer_formats_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
