@@ -126,7 +126,8 @@ class Problem:
             if self._objective.rule is not None and self._objective.rule.regroups and batch_weight is None:
                 self._regroup()
             self._weigh(batch_weight)
-            self._check_differentiable()
+            self._objective.learn(self._named(self._point), next(self.terms()).batch)
+            self._check_differentiable([parameter for parameter in model.parameters() if parameter.requires_grad])
             self._check_repeatable()
 
     @property
@@ -226,14 +227,13 @@ class Problem:
 
     def _evaluate(self, points: Iterable[Tensor]) -> np.ndarray:
         values = []
-        with torch.no_grad():
-            for theta in points:
-                # Summed in float64 on the device: one transfer a point, no rounding from many small batches.
-                total = torch.zeros((), dtype=torch.float64, device=self.device)
-                for term in self.terms():
-                    total += term.coefficient * self._objective.value(self._named(theta), term.batch).double()
-                values.append(total)
-            return torch.stack(values).cpu().numpy() if values else np.empty(0)
+        for theta in points:
+            # Summed in float64 on the device: one transfer a point, no rounding from many small batches.
+            total = torch.zeros((), dtype=torch.float64, device=self.device)
+            for term in self.terms():
+                total += term.coefficient * self._objective.plain(self._named(theta), term.batch).double()
+            values.append(total)
+        return torch.stack(values).cpu().numpy() if values else np.empty(0)
 
     def _named(self, theta: Tensor) -> dict[str, Tensor]:
         return {
@@ -286,7 +286,8 @@ class Problem:
         errors = []
         for objective in (with_output, with_model):
             try:
-                with torch.no_grad():
+                # θ needs no gradient here; a loss may take one by its own inputs.
+                with torch.enable_grad():
                     value = objective.value({}, first, check=False)
                 if isinstance(value, Tensor):
                     return objective
@@ -364,20 +365,27 @@ class Problem:
         self._num_samples = sum(sizes) if None not in sizes else None
         self._coefficients = [(1 / total if summed else w / total) if w else 0.0 for w in weights]
 
-    def _check_differentiable(self) -> None:
-        """One gradient of one batch at θ*: the loss is a scalar with a graph that reaches the parameters."""
+    def _check_differentiable(self, outer: list[nn.Parameter]) -> None:
+        """One gradient of one batch at θ*: the loss is a scalar whose graph reaches θ, and no parameter of the user's own model."""
         leaf = self._point.clone().requires_grad_(True)
         with torch.enable_grad(), self.differentiable():
             value = self._objective.value(self._named(leaf), next(self.terms()).batch)
-            (gradient,) = torch.autograd.grad(value, leaf, allow_unused=True) if value.requires_grad else (None,)
+            reached = [leaf, *outer]
+            gradient, *others = (
+                torch.autograd.grad(value, reached, allow_unused=True) if value.requires_grad else [None] * len(reached)
+            )
+        if gradient is not None and any(other is not None for other in others):
+            raise ValueError(
+                "expected a loss that uses the model it is given, got one that also uses the parameters of your own model: "
+                "that part would stay constant over the whole surface; write it as loss(model, batch) with that model only"
+            )
         if gradient is None:
             raise ValueError(
                 "expected a loss that depends on the model's parameters through a graph, got one without: .detach(), .item(), "
                 "argmax or torch.no_grad() cuts it, and so does a loss that uses another model than the one it is given"
             )
         recorded = float(value.detach())
-        with torch.no_grad():
-            plain = float(self._objective.value(self._named(self._point), next(self.terms()).batch))
+        plain = float(self._objective.plain(self._named(self._point), next(self.terms()).batch))
         if abs(recorded - plain) > 1e-4 * abs(plain):
             raise ValueError(
                 f"expected the same loss with and without a gradient being recorded, got {recorded:.8g} and {plain:.8g}; "
@@ -391,8 +399,7 @@ class Problem:
                 f"expected a finite loss at the model's own weights, got {value}; nothing around it can be measured"
             )
         batch = next(self.terms()).batch
-        with torch.no_grad():
-            first, second = (float(self._objective.value(self._named(self._point), batch)) for _ in range(2))
+        first, second = (float(self._objective.plain(self._named(self._point), batch)) for _ in range(2))
         if abs(first - second) > 1e-5 * abs(first):
             raise ValueError(
                 f"expected the same loss from two evaluations at the same weights, got {first:.8g} and {second:.8g} on the first batch; "
@@ -408,6 +415,21 @@ class _Objective:
     ) -> None:
         self._module = _LossModule(model, loss, takes_output)
         self.takes_output, self.rule = takes_output, rule
+        self._differentiates = False
+
+    def learn(self, named: Mapping[str, Tensor], batch: Any) -> None:
+        """Find out whether the loss takes gradients itself, by its inputs (physics-informed losses do)."""
+        try:
+            self.plain(named, batch)
+        except RuntimeError as error:
+            if "does not require grad" not in str(error):
+                raise
+            self._differentiates = True
+
+    def plain(self, named: Mapping[str, Tensor], batch: Any) -> Tensor:
+        """The value without a graph."""
+        with torch.set_grad_enabled(self._differentiates):
+            return self.value(named, batch).detach()
 
     def value(self, named: Mapping[str, Tensor], batch: Any, *, check: bool = True) -> Tensor:
         parameters = {f"model.{name}": value for name, value in named.items()}

@@ -707,3 +707,33 @@ def test_problem_of_a_case_is_on_its_device(device: str) -> None:
     problem = case.problem(device=device)
     assert problem.point.device.type == device
     assert all(t.device.type == device for t in next(problem.terms()).batch)
+
+
+def test_a_loss_that_differentiates_by_its_inputs_is_the_same_function_everywhere() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(1, 6), nn.Tanh(), nn.Linear(6, 1)).double()
+
+    # u' = u on [0, 1], u(0) = 1: a physics-informed loss without data.
+    def residual(model: nn.Module, _batch: object) -> Tensor:
+        x = torch.linspace(0, 1, 9, dtype=torch.float64).unsqueeze(1).requires_grad_()
+        u = model(x)
+        (slope,) = torch.autograd.grad(u.sum(), x, create_graph=True)
+        return ((slope - u) ** 2).mean() + (model(torch.zeros(1, 1, dtype=torch.float64)) - 1).square().mean()
+
+    problem = Problem(net, residual)
+    assert problem.loss() == pytest.approx(float(residual(net, None).detach()), rel=1e-12)
+    step = 1e-6 * torch.ones_like(problem.point)
+    up, down = problem.losses(torch.stack([problem.point + step, problem.point - step]))
+    assert float(problem.gradient() @ step) == pytest.approx((up - down) / 2, rel=1e-5)
+    assert not any(p.requires_grad for p in [problem.point])
+
+
+def test_a_loss_that_also_uses_the_users_own_model_is_refused() -> None:
+    model = nn.Linear(3, 2)
+    x, y = torch.randn(8, 3), torch.randint(0, 2, (8,))
+
+    def decayed(output: Tensor, target: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(output, target) + sum(p.square().sum() for p in model.parameters())
+
+    with pytest.raises(ValueError, match="parameters of your own model.*loss\\(model, batch\\)"):
+        Problem(model, decayed, (x, y))
