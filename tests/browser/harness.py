@@ -301,6 +301,14 @@ class LabPage:
                 raise AssertionError(f"cell {cell}: expected {wanted!r}, got {said!r}")
             self.page.wait_for_timeout(50)
 
+    def wait_for_file(self, path: Path) -> None:
+        """Return when a file is there: a sign from a cell that is still running."""
+        deadline = time.monotonic() + PATIENCE_MS / 1000
+        while not path.exists():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"no cell has made {path}")
+            self.page.wait_for_timeout(20)
+
     def set_theme(self, name: str) -> None:
         """Change JupyterLab's theme, for example to "JupyterLab Dark"."""
         self.page.evaluate(
