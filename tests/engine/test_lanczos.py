@@ -331,3 +331,25 @@ def test_noise_covers_the_error_of_single_precision() -> None:
         assert abs(found.smallest.values[0] - true[0]) < found.summary.noise + found.smallest.residual_norms[0]
         assert found.summary.noise < 1e-4 * true[-1]
         assert found.summary.num_negative <= int((true < 0).sum())
+
+
+def test_a_run_does_not_stop_on_the_second_of_two_small_eigenvalues() -> None:
+    # Stopping at the first convergence is wrong for about one start in twenty-five here.
+    rng = np.random.default_rng(0)
+    spectrum = np.r_[np.geomspace(4, 1e-3, 12), rng.normal(0, 1e-4, 50), -0.0173, -0.0233]
+    matrix = Diagonal(spectrum)
+    like = torch.zeros(len(spectrum), dtype=torch.float64)
+    for seed in range(100):
+        *_, state = lanczos.run(matrix, like, 1, tol=5e-2, seed=seed, max_matvecs=300)
+        assert state.ritz()[0][0] == pytest.approx(-0.0233, rel=1e-2), seed
+
+
+class Diagonal:
+    """A matrix with a prescribed spectrum."""
+
+    def __init__(self, spectrum: np.ndarray) -> None:
+        self.diagonal = torch.as_tensor(spectrum)
+        self.shape = len(spectrum), len(spectrum)
+
+    def __matmul__(self, v: torch.Tensor) -> torch.Tensor:
+        return self.diagonal * v
