@@ -309,7 +309,18 @@ def view(landscape: Landscape, **settings: Any) -> LandscapeWidget:
     Raises
     ------
     TypeError
-        For anything that is no landscape, and for unknown keywords.
+        For anything that is no landscape, and for unknown keywords, with the nearest known one.
+    traitlets.TraitError
+        For a setting out of its range.
+
+    Examples
+    --------
+    >>> import landscape_widget as lw
+    >>> from landscape_widget import examples
+    >>> landscape = lw.compute(examples.toy_saddle(n=3, m=4), resolution=9)
+    >>> widget = lw.view(landscape, saddles=1.0)
+    >>> widget.status, widget.resolution, widget.landscape is landscape
+    ('done', 9, True)
     """
     if not isinstance(landscape, Landscape):
         raise TypeError(f"expected a Landscape (from compute, survey or load), got {type(landscape).__name__}")

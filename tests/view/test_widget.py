@@ -472,6 +472,24 @@ class TestView:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout == "True\nTrue\n"
 
+    @pytest.mark.parametrize("first", ["view", "view.patches", "view.widget"])
+    def test_its_help_is_the_functions_whatever_was_imported_first(self, first: str):
+        code = f"""
+import inspect, importlib
+import landscape_widget as lw
+
+if {first!r} != "view":
+    importlib.import_module("landscape_widget.{first}")
+assert str(inspect.signature(lw.view)) == "(landscape: 'Landscape', **settings: 'Any') -> 'LandscapeWidget'"
+help = lw.view.__doc__
+assert help.startswith("A landscape on the page") and "Raises" in help and ">>> widget = lw.view(" in help
+
+from landscape_widget.view.widget import view
+assert help == view.__doc__ == lw.view.__doc__
+assert inspect.signature(lw.view) == inspect.signature(view)
+"""
+        subprocess.run([sys.executable, "-c", code], check=True)
+
     @pytest.mark.parametrize("given", [None, "net.npz", np.zeros((5, 5))])
     def test_what_is_no_landscape_is_refused(self, given: Any):
         with pytest.raises(TypeError, match=r"expected a Landscape .* got (NoneType|str|ndarray)"):
