@@ -22,7 +22,7 @@ from landscape_widget.engine.plane import Plane
 from landscape_widget.engine.problem import Problem
 from landscape_widget.engine.window import WINDOWS, find_spans
 from landscape_widget.interpolate import exponent
-from landscape_widget.landscape import CriticalPoint, Curvature, Landscape, PredictionError, Recipe
+from landscape_widget.landscape import CriticalPoint, Curvature, Direction, Landscape, PredictionError, Recipe
 
 # A chunk of work between two chances to stop, in seconds (or one pass over the data, if that is longer).
 _CHUNK = 0.05
@@ -211,10 +211,11 @@ class PlaneSurvey:
         if self.spans is None:
             a, _, c = self.curvature
             norms = self.plane.norms
+            x, y = self.plane.directions
             self.spans = yield from find_spans(
                 self._probe,
                 norms,
-                (a / norms[0] ** 2, c / norms[1] ** 2),
+                (_beyond_error(a / norms[0] ** 2, x), _beyond_error(c / norms[1] ** 2, y)),
                 self.facts.theta_norm,
                 self.window,
                 noise=_ROUND_OFF * torch.finfo(self.problem.dtype).eps * abs(self.facts.center_loss),
@@ -395,6 +396,11 @@ def _survey(
         if run.prepared and not run.done:
             yield run.landscape()
     yield run.landscape()
+
+
+def _beyond_error(curvature: float, direction: Direction) -> float:
+    """A curvature, or 0 where its sign lies within its error: what would be a dip is as likely none."""
+    return 0.0 if direction.residual is not None and abs(curvature) <= direction.residual else curvature
 
 
 def _pair(value: Any, what: str) -> tuple[Any, Any]:

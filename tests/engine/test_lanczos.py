@@ -337,19 +337,8 @@ def test_a_run_does_not_stop_on_the_second_of_two_small_eigenvalues() -> None:
     # Stopping at the first convergence is wrong for about one start in twenty-five here.
     rng = np.random.default_rng(0)
     spectrum = np.r_[np.geomspace(4, 1e-3, 12), rng.normal(0, 1e-4, 50), -0.0173, -0.0233]
-    matrix = Diagonal(spectrum)
+    matrix = Matrix(spectrum)
     like = torch.zeros(len(spectrum), dtype=torch.float64)
     for seed in range(100):
         *_, state = lanczos.run(matrix, like, 1, tol=5e-2, seed=seed, max_matvecs=300)
         assert state.ritz()[0][0] == pytest.approx(-0.0233, rel=1e-2), seed
-
-
-class Diagonal:
-    """A matrix with a prescribed spectrum."""
-
-    def __init__(self, spectrum: np.ndarray) -> None:
-        self.diagonal = torch.as_tensor(spectrum)
-        self.shape = len(spectrum), len(spectrum)
-
-    def __matmul__(self, v: torch.Tensor) -> torch.Tensor:
-        return self.diagonal * v

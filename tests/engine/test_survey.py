@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -462,3 +463,17 @@ def test_a_model_instead_of_a_problem_is_refused() -> None:
 def test_one_parameter_spans_no_plane() -> None:
     with pytest.raises(ValueError, match="expected two different axes, got parallel ones"):
         compute(examples.quadratic([2.0]), progress=False)
+
+
+def test_a_curvature_within_its_error_does_not_choose_the_window() -> None:
+    # A flat axis with a slope: whichever sign the error gives the curvature, the window must be the same.
+    problem = slice_problem(lambda x, y: 4 * x**2 + 1e-3 * y + y**4)
+    x, y = (as_direction(problem, d, i) for i, d in enumerate(AXES))
+    spans = []
+    for sign in (-1, 1):
+        axes = x, dataclasses.replace(y, kind="hessian", curvature=sign * 1e-9, residual=1e-6, converged=False)
+        run = PlaneSurvey(problem, Plane(problem.point, axes), facts(problem), resolution=(9, 9), tolerance=0)
+        run.curvature = 8.0, 0.0, sign * 1e-9
+        finish(run)
+        spans.append(run.spans)
+    assert spans[0] == spans[1]
