@@ -125,7 +125,7 @@ export function criticalMarks(critical) {
 }
 
 /**
- * What is marked: the critical points where they are asked for, and always the trained point, unless it is one of them.
+ * What is marked: the critical points where they are asked for, and always the trained point: as one of them where it is one.
  *
  * @param {Grid} grid
  * @param {boolean} all
@@ -136,6 +136,8 @@ export function marksOf(grid, all) {
     ? criticalMarks(header.critical).filter(({ row, column }) => row < rows && column < columns)
     : [];
   const origin = { kind: "origin", text: "θ*", alpha: 0, beta: 0, ...nearestCell(grid, 0, 0) };
-  const taken = critical.some(({ row, column }) => row === origin.row && column === origin.column);
-  return taken ? critical : [...critical, origin];
+  const same = critical.find(({ row, column }) => row === origin.row && column === origin.column);
+  if (!same) return [...critical, origin];
+  same.text = `${origin.text}: ${same.text}`;
+  return critical;
 }

@@ -19,7 +19,9 @@ export function statusText(state) {
     case "survey":
       return header ? `Measuring: ${cells}` : "Measuring the first cells…";
     case "paused":
-      return header ? `Stopped at ${cells}. What was measured is kept.` : "Stopped.";
+      return header
+        ? `Stopped at ${cells}. What was measured is kept; what you choose now is measured after Continue.`
+        : "Stopped.";
     case "done":
       return header ? `Done: ${cells} measured` : "Done.";
     case "error":
