@@ -6,8 +6,10 @@ import dataclasses
 import logging
 import os
 import time
+import traceback
 import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from landscape_widget.engine.directions import (
@@ -108,7 +110,7 @@ class Session:
             if self._opening is not None:
                 # A generator that has raised is exhausted.
                 self._opening = self._open(self._k)
-            widget.publish(status="error", error=f"{type(error).__name__}: {error}", eta=None)
+            widget.publish(status="error", error=_told(error), eta=None)
             return False
 
     def _advance(self, widget: LandscapeWidget, wish: tuple[str, str, str, int, int]) -> bool:
@@ -373,6 +375,13 @@ def _own(problem: Problem, given: Any) -> tuple[Direction, ...]:
     x, y = as_direction(problem, given[0], 0), as_direction(problem, given[1], 1)
     Plane(problem.point, (x, y))
     return x, dataclasses.replace(y, key=f"{y.key}-y") if x.key == y.key else y
+
+
+def _told(error: Exception) -> str:
+    """An error as the page shows it: its own words, and where it was raised; no folders, which are no visitor's business."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno}, in {frames[-1].name})" if frames else ""
+    return f"{type(error).__name__}: {error}{where}"
 
 
 def _under_voila() -> bool:
