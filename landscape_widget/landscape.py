@@ -162,7 +162,7 @@ class Recipe:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Landscape:
     """The loss on a plane, measured in full or in part.
 
@@ -222,6 +222,14 @@ class Landscape:
             array = np.asarray(getattr(self, name), dtype=dtype).view()
             array.flags.writeable = False
             object.__setattr__(self, name, array)
+
+    def __repr__(self) -> str:
+        """One line: arrays and recipe would fill a screen."""
+        rows, columns = self.losses.shape
+        finite = self.losses[self.measured & np.isfinite(self.losses)]
+        losses = f", loss {finite.min():.4g} to {finite.max():.4g}" if finite.size else ""
+        x, y = self.recipe.directions
+        return f"<Landscape {columns} × {rows}, {self.num_measured:,} measured{losses}; x: {x.symbol}, y: {y.symbol}>"
 
     def surface(self) -> np.ndarray:
         """The losses at full resolution, shape (b, a): measured where measured, predicted elsewhere, NaN where neither is known."""

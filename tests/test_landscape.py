@@ -358,3 +358,14 @@ def test_loading_does_not_load_torch(tmp_path: Path) -> None:
     simple().save(tmp_path / "net.npz")
     code = "import sys, landscape_widget as lw; lw.load(sys.argv[1]).surface(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "net.npz")], check=True)
+
+
+def test_its_representation_is_one_line() -> None:
+    losses = np.array([[1.0, 2.0, 3.0], [4.0, np.inf, 6.0], [7.0, 8.0, 9.0]])
+    measured = np.ones((3, 3), dtype=bool)
+    measured[0, 0] = False
+    axes = {"alphas": np.arange(-1.0, 2.0), "betas": np.arange(-1.0, 2.0)}
+    said = repr(simple(losses=losses, measured=measured, **axes))
+    assert "\n" not in said
+    assert said.startswith("<Landscape 3 × 3, 8 measured, loss 2 to 9; x: ")
+    assert "loss" not in repr(simple(losses=losses, measured=np.zeros((3, 3), dtype=bool), **axes))
