@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,8 +17,14 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 # Samples a batch when a bare Dataset is given.
 _DATASET_BATCH = 256
-# How many batches of a streamed loader are read twice to prove that it repeats itself.
+# How many batches of a streamed loader are compared entry by entry, so that a difference can be said in numbers.
 _REPEATED_BATCHES = 4
+
+
+_REPEAT = (
+    "expected a loader that gives the same batches in every pass, got {} (shuffling or augmentation), and it is larger "
+    "than the cache (cache_bytes=); pass shuffle=False and fixed transforms, or raise cache_bytes="
+)
 
 
 class Batches:
@@ -41,6 +49,7 @@ class Batches:
     def __init__(self, data: Any, prepare: Callable[[Tensor | np.ndarray], Tensor], cache_bytes: int) -> None:
         self._source, self._prepare = _as_iterable(data), prepare
         self._cache: list[Any] | None = []
+        self._digests: list[bytes] | None = None
         size = 0
         with preserved_rng():
             for raw in self._source:
@@ -50,11 +59,13 @@ class Batches:
                 if size > cache_bytes:
                     self._cache = None
                     break
+        with preserved_rng():
             if self._cache is None:
                 self._require_repeatable(cache_bytes)
-            elif not self._cache:
+            elif not any(batch_size(batch) != 0 for batch in self._cache):
                 raise ValueError(
-                    "expected at least one batch of data, got an empty loader; a shuffled-out or filtered data set may be the cause"
+                    "expected at least one batch of data with at least one sample, got none; "
+                    "check the data set's length, its filters, and drop_last"
                 )
 
     @property
@@ -65,9 +76,17 @@ class Batches:
     def __iter__(self) -> Iterator[Any]:
         if self._cache is not None:
             yield from self._cache
-        else:
-            for raw in self._source:
-                yield map_tensors(raw, self._prepare)
+            return
+        known, seen = self._digests, []
+        for number, raw in enumerate(self._source):
+            seen.append(_digest(raw))
+            if known is not None and known[number : number + 1] != seen[-1:]:
+                raise ValueError(_REPEAT.format(f"another batch {number} than in the first one"))
+            yield map_tensors(raw, self._prepare)
+        if known is not None and len(seen) != len(known):
+            raise ValueError(_REPEAT.format(f"{len(seen)} batches instead of {len(known)}"))
+        # Only a pass that came to its end tells what every other one must give.
+        self._digests = seen
 
     @property
     def columns(self) -> list[tuple[Tensor, ...]] | None:
@@ -89,17 +108,54 @@ class Batches:
                 f"expected data that can be read again, got a one-shot iterator larger than the cache ({cache_bytes:,} bytes); "
                 "pass a DataLoader or a list, or raise cache_bytes="
             )
-        first, second = iter(self), iter(self)
-        for number in range(_REPEATED_BATCHES):
-            a, b = next(first, None), next(second, None)
+        first, second = (list(itertools.islice(iter(self), _REPEATED_BATCHES)) for _ in range(2))
+        for number, (a, b) in enumerate(zip(first, second, strict=True)):
             difference = largest_difference(a, b)
             if difference:
                 raise ValueError(
-                    f"expected a loader that gives the same batches in every pass, got batch {number} with a "
-                    f"difference of {difference:g} in the second one (shuffling or augmentation), "
-                    f"and it is larger than the cache ({cache_bytes:,} bytes); "
-                    "pass shuffle=False and fixed transforms, or raise cache_bytes="
+                    _REPEAT.format(f"batch {number} with a difference of {difference:g} in the second one")
                 )
+        # The first whole pass; every later one is compared with it.
+        for _ in self:
+            pass
+
+
+class _PrivateLoader:
+    """A DataLoader whose passes draw from copies of its random generators, from the same state each time.
+
+    So the user's generators stay as they are, and a shuffling loader with a generator of its own repeats itself.
+    """
+
+    def __init__(self, loader: DataLoader) -> None:
+        self._loader = copy.copy(loader)
+        self._drawn: list[tuple[torch.Generator, Tensor]] = []
+        # torch refuses to set these on a finished loader; on a copy that nobody else has it does no harm.
+        own = vars(self._loader)
+        # Every pass draws a seed for the workers, without a generator from torch's global one.
+        own["generator"] = self._copied(loader.generator or torch.Generator("cpu").manual_seed(0))
+        own["sampler"] = self._sampler(loader.sampler)
+        if loader.batch_sampler is not None:
+            own["batch_sampler"] = self._sampler(loader.batch_sampler)
+
+    def __iter__(self) -> Iterator[Any]:
+        for generator, state in self._drawn:
+            generator.set_state(state)
+        return iter(self._loader)
+
+    def _sampler(self, sampler: Any) -> Any:
+        """A copy that draws from copies, of a sampler or of one inside a batch sampler."""
+        private = copy.copy(sampler)
+        if isinstance(getattr(sampler, "generator", None), torch.Generator):
+            private.generator = self._copied(sampler.generator)
+        if hasattr(sampler, "sampler"):
+            private.sampler = self._sampler(sampler.sampler)
+        return private
+
+    def _copied(self, generator: torch.Generator) -> torch.Generator:
+        twin = torch.Generator(generator.device)
+        twin.set_state(generator.get_state())
+        self._drawn.append((twin, generator.get_state()))
+        return twin
 
 
 def batch_size(batch: Any) -> int | None:
@@ -148,6 +204,15 @@ def largest_difference(a: Any, b: Any) -> float:
     )
 
 
+def _digest(batch: Any) -> bytes:
+    """Identifies a batch by the bytes of its tensors."""
+    digest = hashlib.blake2b(digest_size=16)
+    for tensor in tensors(batch):
+        digest.update(repr((tuple(tensor.shape), tensor.dtype)).encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.digest()
+
+
 @contextmanager
 def preserved_rng() -> Iterator[None]:
     """Leave the random states of torch, numpy and Python as they were: a shuffling loader draws from them.
@@ -167,12 +232,7 @@ def preserved_rng() -> Iterator[None]:
 
 def _as_iterable(data: Any) -> Iterable[Any]:
     if isinstance(data, DataLoader):
-        if data.generator is not None:
-            return data
-        # Every pass over a loader draws a seed for its workers, by default from torch's global generator.
-        private = copy.copy(data)
-        private.generator = torch.Generator("cpu").manual_seed(0)
-        return private
+        return _PrivateLoader(data)
     if isinstance(data, (Dataset, IterableDataset)):
         return _as_iterable(DataLoader(data, batch_size=_DATASET_BATCH, shuffle=False))
     if data is None or isinstance(data, (tuple, Mapping, Tensor, np.ndarray)):

@@ -433,14 +433,16 @@ def test_the_users_model_may_train_on() -> None:
     assert problem.loss() == before
 
 
-def test_no_user_generator_is_touched() -> None:
+@pytest.mark.parametrize("cache_bytes", [2**30, 100])
+def test_no_user_generator_is_touched(cache_bytes: int) -> None:
     x, y = samples()
     generator = torch.Generator().manual_seed(7)
-    loader = DataLoader(TensorDataset(x, y), batch_size=32)
-    assert loader.generator is None
-    Problem(classifier(), nn.CrossEntropyLoss(), loader)
-    assert loader.generator is None
+    loader = DataLoader(TensorDataset(x, y), batch_size=32, shuffle=True, generator=generator)
+    problem = Problem(classifier(), nn.CrossEntropyLoss(), loader, cache_bytes=cache_bytes)
+    compute(problem, resolution=5, tolerance=0, progress=False)
     assert torch.equal(generator.get_state(), torch.Generator().manual_seed(7).get_state())
+    # Every pass begins from the same state, so it is the same, and the mean is that of all the data.
+    assert problem.loss() == pytest.approx(Problem(classifier(), nn.CrossEntropyLoss(), (x, y)).loss(), rel=1e-12)
 
 
 # Loaders that do not repeat.
@@ -470,11 +472,8 @@ def test_a_streamed_loader_that_repeats_gives_the_same_function() -> None:
     np.testing.assert_allclose(extreme(streamed), extreme(kept), rtol=1e-9)
 
 
-@pytest.mark.parametrize("seeded", [True, False])
-def test_a_streamed_loader_that_reshuffles_is_refused(seeded: bool) -> None:
-    x, y = samples()
-    generator = torch.Generator().manual_seed(0) if seeded else None
-    loader = DataLoader(TensorDataset(x, y), batch_size=32, shuffle=True, generator=generator)
+def test_a_streamed_loader_that_reshuffles_is_refused() -> None:
+    loader = DataLoader(TensorDataset(*samples()), batch_size=32, shuffle=True)
     with pytest.raises(ValueError, match=r"expected a loader that gives the same batches in every pass, got batch 0"):
         Problem(classifier(), nn.CrossEntropyLoss(), loader, cache_bytes=100)
 
@@ -524,7 +523,7 @@ BAD: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
         "empty",
         lambda: Problem(classifier(), nn.CrossEntropyLoss(), []),
         ValueError,
-        "at least one batch of data, got an empty loader",
+        "at least one batch of data with at least one sample, got none; check",
     ),
     (
         "no trainable parameter",
@@ -737,3 +736,34 @@ def test_a_loss_that_also_uses_the_users_own_model_is_refused() -> None:
 
     with pytest.raises(ValueError, match="parameters of your own model.*loss\\(model, batch\\)"):
         Problem(model, decayed, (x, y))
+
+
+@pytest.mark.parametrize("change", ["order", "values", "fewer", "more"])
+def test_a_streamed_loader_that_changes_late_is_refused(change: str) -> None:
+    x, y = samples()
+
+    class Late:
+        passes = 0
+
+        def __iter__(self):
+            Late.passes += 1
+            batches = [(x[i : i + 10], y[i : i + 10]) for i in range(0, 100, 10)]
+            if Late.passes > 4:
+                if change == "order":
+                    batches[7], batches[8] = batches[8], batches[7]
+                elif change == "values":
+                    batches[9] = batches[9][0] + 1e-3, batches[9][1]
+                elif change == "fewer":
+                    batches.pop()
+                else:
+                    batches.append(batches[0])
+            yield from batches
+
+    with pytest.raises(ValueError, match="same batches in every pass.*shuffle=False"):
+        Problem(classifier(), nn.CrossEntropyLoss(), Late(), cache_bytes=100).loss()
+
+
+def test_no_samples_are_no_data() -> None:
+    x, y = samples()
+    with pytest.raises(ValueError, match="at least one sample, got none; check"):
+        Problem(classifier(), nn.CrossEntropyLoss(), (x[:0], y[:0]))
