@@ -7,6 +7,8 @@ minus predicted (the *detail coefficient*) is the local error of the prediction.
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import numpy as np
 
 # Weights of the points at −3, −1, 1, 3 half-steps: inside, and at the ends, where the cubic through the four nearest
@@ -20,9 +22,13 @@ def exponent(count: int) -> int:
 
     Raises
     ------
+    TypeError
+        For what is no integer.
     ValueError
         For any other count; the message names the nearest two.
     """
+    if isinstance(count, bool) or not isinstance(count, Integral):
+        raise TypeError(f"expected a resolution as an integer 2^k + 1 (5, 9, 17, 33, 65, ...), got {count!r}")
     k = (int(count) - 1).bit_length() - 1 if count > 1 else 0
     if count != 2**k + 1 or count < 3:
         low = max(1, k)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from landscape_widget.engine.arguments import check_count, check_seed, check_tolerance
 from landscape_widget.engine.directions import (
     HessianDirections,
     as_direction,
@@ -335,10 +336,9 @@ def explore(
         For an unknown keyword, and for ``loss`` missing where ``model`` is no Problem.
     """
     check_keywords(settings, (*SETTINGS, *(explore.__kwdefaults__ or ())))
-    if not 0 <= tolerance < 1:
-        raise ValueError(f"expected a tolerance from 0 to below 1, got {tolerance}")
-    if k < 1:
-        raise ValueError(f"expected k of at least 1 eigenpair per end, got {k}")
+    check_tolerance(tolerance)
+    check_seed(seed)
+    check_count(k, "k")
     if isinstance(model, Problem):
         if loss is not None or data is not None or any(v is not None for v in (device, params, batch_weight)):
             raise TypeError(
@@ -349,6 +349,8 @@ def explore(
         raise TypeError("expected explore(problem) or explore(model, loss, data), got no loss")
     else:
         problem = Problem(model, loss, data, device=device, params=params, batch_weight=batch_weight)
+    if problem.num_parameters < 2:
+        raise ValueError("expected a problem with at least two parameters, which a plane needs, got one with 1")
     own = () if directions is None else _own(problem, directions)
     widget = LandscapeWidget(max_resolution=max_resolution, **settings)
     widget.live = True

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from landscape_widget.engine import lanczos
+from landscape_widget.engine.arguments import check_count, check_problem, check_seed
 from landscape_widget.engine.lanczos import LanczosState, RitzPairs
 from landscape_widget.engine.operators import Hessian
 from landscape_widget.engine.problem import Problem
@@ -81,13 +82,15 @@ def iter_hessian_directions(
 
     Making the pairs costs a pass over the basis, so it is left to the caller when.
     """
+    check_problem(problem)
+    check_seed(seed)
+    check_count(max_matvecs, "max_matvecs")
     k = _valid_k(problem, k)
     hessian = Hessian(problem)
     state: LanczosState | None = None
     for state in lanczos.run(hessian, problem.point, k, tol=tol, seed=seed, max_matvecs=max_matvecs):
         yield lambda state=state: _directions(hessian, state, *lanczos.ends(state, k, tol), preliminary=True)
-    if state is None:
-        raise ValueError(f"expected max_matvecs of at least 1, got {max_matvecs}")
+    assert state is not None
     largest, smallest = lanczos.ends(state, k, tol)
     largest = lanczos.verified(hessian, state, largest, tol, descending=True)
     smallest = lanczos.verified(hessian, state, smallest, tol, descending=False)
@@ -160,7 +163,22 @@ def random_directions(
     -------
     tuple of Direction
         With ``vector`` (n,) and ``norm``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an unknown normalization, and for a count or seed out of range.
+
+    Examples
+    --------
+    >>> import landscape_widget as lw
+    >>> from landscape_widget import examples
+    >>> [round(d.norm, 12) for d in lw.random_directions(examples.quadratic([2.0, -1.0]), normalization="unit")]
+    [1.0, 1.0]
     """
+    check_problem(problem)
+    check_count(count, "count")
+    check_seed(seed)
     if normalization not in _NORMALIZATIONS:
         raise ValueError(f"expected normalization {', '.join(map(repr, _NORMALIZATIONS))}, got {normalization!r}")
     made = []
@@ -194,6 +212,7 @@ def gradient_direction(problem: Problem) -> Direction:
     ValueError
         Where the gradient is exactly zero: there is no direction.
     """
+    check_problem(problem)
     gradient = problem.gradient()
     norm = float(gradient.double().norm())
     if norm == 0.0:
@@ -286,8 +305,7 @@ def _directions(
 
 
 def _valid_k(problem: Problem, k: int) -> int:
-    if k < 1:
-        raise ValueError(f"expected k of at least 1, got {k}")
+    check_count(k, "k")
     if k > problem.num_parameters:
         warnings.warn(
             f"k = {k} pairs per end asked for, but the Hessian has only {problem.num_parameters}; clipped", stacklevel=3

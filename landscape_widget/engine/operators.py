@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape_widget.engine.arguments import check_problem
 from landscape_widget.engine.problem import Problem
 
 # How torch says that an operation has no second derivative.
@@ -37,6 +38,7 @@ class Hessian:
     """
 
     def __init__(self, problem: Problem, theta: Tensor | None = None) -> None:
+        check_problem(problem)
         self.problem = problem
         self.theta = problem.point if theta is None else torch.as_tensor(theta).detach().to(problem.point).clone()
         if self.theta.shape != problem.point.shape:

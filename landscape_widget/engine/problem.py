@@ -104,6 +104,10 @@ class Problem:
             raise TypeError(
                 f"expected loss as criterion(output, target) or loss(model, batch), got {type(loss).__name__}"
             )
+        if batch_weight is not None and not callable(batch_weight):
+            raise TypeError(
+                f"expected batch_weight as a function of a batch, got {batch_weight!r}; pass lambda batch: ..."
+            )
         self.notes: list[str] = []
         self.model_name = type(model).__name__
         self.loss_name = getattr(loss, "__name__", type(loss).__name__)
@@ -352,6 +356,8 @@ class Problem:
                     f"got {_describe(batch)} as one of several; "
                     "pass batch_weight=lambda batch: ... (the number of samples, tokens or elements that the batch's loss is a mean over)"
                 )
+        if math.isnan(weights[0]) and batch_weight is not None:
+            raise ValueError(f"expected batch_weight to return a number of at least 0, got {weights[0]}")
         if math.isnan(weights[0]):
             weights = [1.0]
         total = math.fsum(weights)
@@ -488,7 +494,13 @@ class _LossModule(nn.Module):
 
 def _single_device(model: nn.Module, device: torch.device | str | None) -> torch.device:
     if device is not None:
-        return torch.empty(0, device=device).device
+        try:
+            return torch.empty(0, device=device).device
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(
+                f"expected a device that torch can use here, got {device!r} ({str(error).splitlines()[0]}); "
+                "leave device= out to compute where the model is"
+            ) from error
     devices = {p.device for p in model.parameters()} | {b.device for b in model.buffers()}
     if len(devices) > 1:
         raise ValueError(

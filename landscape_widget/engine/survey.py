@@ -13,6 +13,7 @@ import torch
 from tqdm.auto import tqdm
 
 from landscape_widget import __version__
+from landscape_widget.engine.arguments import check_number, check_problem, check_seed, check_tolerance
 from landscape_widget.engine.critical import slice_critical_points
 from landscape_widget.engine.data import tensors
 from landscape_widget.engine.directions import as_direction, hessian_directions
@@ -326,18 +327,17 @@ def survey(
     >>> landscape.complete, landscape.losses.shape
     (True, (17, 17))
     """
-    if not isinstance(problem, Problem):
-        raise TypeError(f"expected a Problem, got {type(problem).__name__}; make one with Problem(model, loss, data)")
+    check_problem(problem)
+    check_seed(seed)
     shape = _pair(resolution, "a resolution")
     for count in shape:
         exponent(count)
     if window not in WINDOWS:
         raise ValueError(f"expected window 'saddle' or 'wide', got {window!r}")
-    if not 0 <= tolerance < 1:
-        raise ValueError(
-            f"expected a tolerance from 0 (measure every cell) to below 1, as a part of the range, got {tolerance}"
-        )
+    check_tolerance(tolerance)
     spans = None if span is None else _pair(span, "a span")
+    for value in spans or ():
+        check_number(value, "span")
     if spans is not None and not all(np.isfinite(s) and s > 0 for s in spans):
         raise ValueError(f"expected a positive span (the half-width along an axis), got {span}")
     plane = None
