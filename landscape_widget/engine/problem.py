@@ -123,7 +123,7 @@ class Problem:
         for parameter in self._model.parameters():
             parameter.requires_grad_(False)
         self._point = torch.cat([chosen[name].detach().reshape(-1).to(self.dtype) for name in self._names])
-        with preserved_rng():
+        with preserved_rng(), _in_words():
             self._batches = Batches(data, self._prepare, cache_bytes)
             loss = copy.deepcopy(loss).to(self.device) if isinstance(loss, nn.Module) else loss
             self._objective = self._resolve(loss)
@@ -276,6 +276,10 @@ class Problem:
             tensor = tensor.to(self.dtype) if tensor.is_floating_point() else tensor
         if tensor.dtype in (torch.float16, torch.bfloat16):
             tensor = tensor.float()
+        if tensor.is_floating_point() and tensor.dtype != self.dtype and set(self._dtypes) == {self.dtype}:
+            note = f"{_name(tensor.dtype)} data are computed in {_name(self.dtype)}, the model's precision"
+            self.notes += [note] if note not in self.notes else []
+            tensor = tensor.to(self.dtype)
         # Always a copy, so that what the user later does to the data does not reach the surface.
         return tensor.detach().to(self.device, copy=True)
 
@@ -490,6 +494,30 @@ class _LossModule(nn.Module):
             )
         # Models of the transformers library wrap their output.
         return getattr(output, "logits", output) if not isinstance(output, Tensor) else output, target
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """Say in words what torch says of tensors that do not fit together."""
+    try:
+        yield
+    except RuntimeError as error:
+        said = str(error).splitlines()[0]
+        if "device" in said:
+            raise ValueError(
+                f"expected model, data and loss on one device, got: {said}; "
+                "move the tensors that the loss holds to the model's device, or pass device="
+            ) from error
+        if "dtype" in said or "scalar type" in said:
+            raise ValueError(
+                f"expected data and loss in the model's precision, and class labels as int64, got: {said}; "
+                "convert them with .to(dtype)"
+            ) from error
+        raise
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _single_device(model: nn.Module, device: torch.device | str | None) -> torch.device:

@@ -97,3 +97,31 @@ def test_batch_weights() -> None:
         Problem(model, nn.MSELoss(), data, batch_weight=3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="batch_weight to return a number of at least 0, got nan"):
         Problem(model, nn.MSELoss(), data, batch_weight=lambda _batch: float("nan"))
+
+
+def test_tensors_of_a_loss_on_another_device() -> None:
+    weight = torch.ones(1, device="meta")
+
+    def loss(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        return ((model(batch[0]) - batch[1]) ** 2 * weight).mean()
+
+    with pytest.raises(ValueError, match="expected model, data and loss on one device, got: .*move the tensors"):
+        Problem(nn.Linear(2, 1), loss, (torch.ones(4, 2), torch.ones(4, 1)))
+
+
+def test_class_labels_of_another_type() -> None:
+    data = torch.ones(4, 2), torch.zeros(4, dtype=torch.int32)
+    with pytest.raises(ValueError, match="class labels as int64, got: .*convert them"):
+        Problem(nn.Linear(2, 3), nn.CrossEntropyLoss(), data)
+
+
+@pytest.mark.parametrize(("model", "data"), [(torch.float32, torch.float64), (torch.float64, torch.float32)])
+def test_data_of_another_precision_take_the_models(model: torch.dtype, data: torch.dtype) -> None:
+    torch.manual_seed(0)
+    net, x, y = nn.Linear(2, 1).to(model), torch.randn(8, 2, dtype=data), torch.randn(8, 1, dtype=data)
+    problem = Problem(net, nn.MSELoss(), (x, y))
+    expected = nn.functional.mse_loss(net(x.to(model)), y.to(model))
+    assert problem.loss() == pytest.approx(float(expected.detach()), rel=1e-6)
+    words = [str(dtype).removeprefix("torch.") for dtype in (data, model)]
+    assert problem.notes == [f"{words[0]} data are computed in {words[1]}, the model's precision"]
+    assert problem.point.dtype == model
