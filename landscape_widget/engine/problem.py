@@ -369,6 +369,11 @@ class Problem:
             raise ValueError(
                 "expected data with a positive total weight, got 0: every target is ignored or of weight 0"
             )
+        if rule is None and batch_weight is None and len(weights) > 1:
+            self.notes.append(
+                "batches are weighted by their number of samples, since what this loss is a mean over is not known "
+                "(batch_weight= tells)"
+            )
         summed = rule is not None and rule.summed
         if summed:
             self.notes.append(f"the summed loss is divided by {total:g} to give the mean")

@@ -767,3 +767,17 @@ def test_no_samples_are_no_data() -> None:
     x, y = samples()
     with pytest.raises(ValueError, match="at least one sample, got none; check"):
         Problem(classifier(), nn.CrossEntropyLoss(), (x[:0], y[:0]))
+
+
+def test_how_batches_are_weighted_is_said_where_it_is_a_guess() -> None:
+    x, y = samples()
+    batches = [(x[:32], y[:32]), (x[32:], y[32:])]
+
+    def loss(output: Tensor, target: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(output, target)
+
+    (note,) = Problem(classifier(), loss, batches).notes
+    assert "weighted by their number of samples" in note
+    assert Problem(classifier(), loss, (x, y)).notes == []
+    assert Problem(classifier(), loss, batches, batch_weight=lambda batch: len(batch[0])).notes == []
+    assert Problem(classifier(), nn.CrossEntropyLoss(), batches).notes == []
