@@ -181,6 +181,7 @@ class Session:
         if widget is not None:
             widget.publish(catalog=[catalog_entry(d) for d in (pairs.directions if pairs else axes)])
             widget.show(survey.landscape(), new_epoch=True)
+            _see_off(widget)
         return caption(survey.landscape())
 
     def _offer(self, found: list[Direction], default: tuple[Direction, ...]) -> None:
@@ -221,6 +222,8 @@ class Session:
                     progress=1.0 if survey.done else float(cells.sum()) / cells.size,
                     eta=None if survey.done else survey.eta,
                 )
+                if new:
+                    _see_off(widget)
             elif widget.status != "done":
                 self._tell(widget, force=True, status="done", progress=1.0, eta=None)
         else:
@@ -377,6 +380,14 @@ def _own(problem: Problem, given: Any) -> tuple[Direction, ...]:
     x, y = as_direction(problem, given[0], 0), as_direction(problem, given[1], 1)
     Plane(problem.point, (x, y))
     return x, dataclasses.replace(y, key=f"{y.key}-y") if x.key == y.key else y
+
+
+def _see_off(widget: LandscapeWidget) -> None:
+    """Wait until a new epoch's first picture has gone out, as long as only the rate holds it back: the next pass may take minutes."""
+    for _ in range(8):
+        if not widget.flush():
+            return
+        time.sleep(0.01)
 
 
 def _told(error: Exception) -> str:

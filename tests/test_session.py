@@ -746,3 +746,17 @@ class TestExplore:
         bench.run()
         assert bench.widget.error == ""
         assert [bench.header["x"]["label"], bench.header["y"]["label"]] == ["mine", "mine too"]
+
+
+@pytest.mark.parametrize(("held_back", "looks"), [(0, 1), (3, 4), (10**6, 8)])
+def test_a_first_picture_is_seen_off_unless_more_than_the_rate_holds_it_back(held_back: int, looks: int):
+    class Widget:
+        looked = 0
+
+        def flush(self) -> bool:
+            self.looked += 1
+            return self.looked <= held_back
+
+    widget = Widget()
+    session_module._see_off(widget)  # type: ignore[arg-type]
+    assert widget.looked == looks

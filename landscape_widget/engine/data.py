@@ -131,6 +131,8 @@ class _PrivateLoader:
         self._drawn: list[tuple[torch.Generator, Tensor]] = []
         # torch refuses to set these on a finished loader; on a copy that nobody else has it does no harm.
         own = vars(self._loader)
+        # Persistent workers belong to the pass that the user may be in.
+        own["_iterator"] = None
         # Every pass draws a seed for the workers, without a generator from torch's global one.
         own["generator"] = self._copied(loader.generator or torch.Generator("cpu").manual_seed(0))
         own["sampler"] = self._sampler(loader.sampler)
