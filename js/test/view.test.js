@@ -173,7 +173,7 @@ test("saddle highlighting changes pixels and marks critical points; off leaves t
   const strong = pixels(view);
   expect(differing(off, strong)).toBeGreaterThan(5_000);
   expect(kinds().sort()).toEqual(["minimum", "minimum", "saddle"]);
-  expect(view.root.querySelector('[data-kind="saddle"]').textContent).toBe("saddle 0.412");
+  expect(view.root.querySelector('[data-kind="saddle"]').textContent).toBe("θ*: saddle 0.412");
   view.model.set("saddles", 0.5);
   expect(differing(off, pixels(view))).toBeGreaterThan(2_000);
   view.model.set("saddles", 0);
