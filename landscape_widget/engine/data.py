@@ -59,7 +59,6 @@ class Batches:
                 if size > cache_bytes:
                     self._cache = None
                     break
-        with preserved_rng():
             if self._cache is None:
                 self._require_repeatable(cache_bytes)
             elif not any(batch_size(batch) != 0 for batch in self._cache):
@@ -190,6 +189,11 @@ def map_tensors(batch: Any, function: Callable[[Any], Any]) -> Any:
     return batch
 
 
+def tensor_bytes(tensor: Tensor) -> bytes:
+    """The entries of a tensor as they lie in memory, row by row."""
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
 def num_bytes(batch: Any) -> int:
     """Memory of the batch's tensors."""
     return sum(t.numel() * t.element_size() for t in tensors(batch))
@@ -211,7 +215,7 @@ def _digest(batch: Any) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
     for tensor in tensors(batch):
         digest.update(repr((tuple(tensor.shape), tensor.dtype)).encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(tensor_bytes(tensor))
     return digest.digest()
 
 

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from landscape_widget import __version__
 from landscape_widget.engine.arguments import check_number, check_problem, check_seed, check_tolerance
 from landscape_widget.engine.critical import slice_critical_points
-from landscape_widget.engine.data import tensors
+from landscape_widget.engine.data import tensor_bytes, tensors
 from landscape_widget.engine.directions import as_direction, hessian_directions
 from landscape_widget.engine.grid import Grid
 from landscape_widget.engine.operators import Hessian
@@ -420,7 +420,7 @@ def _digest(problem: Problem) -> str:
     """Identifies the data: a hash over the first batch's bytes and the number of samples."""
     digest = hashlib.blake2b(str(problem.num_samples).encode(), digest_size=8)
     for tensor in tensors(next(problem.terms()).batch):
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(tensor_bytes(tensor))
     return digest.hexdigest()
 
 
