@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import fnmatch
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,8 +15,9 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from landscape_widget.engine import criteria
-from landscape_widget.engine.data import Batches, batch_size, preserved_rng, tensors
+from landscape_widget.engine.data import Batches, batch_size, preserved_rng
+from landscape_widget.engine.model import common_dtype, private_copy, select_parameters, single_device
+from landscape_widget.engine.objective import describe, in_words, resolve
 
 if TYPE_CHECKING:
     from landscape_widget.engine.plane import Plane
@@ -28,7 +28,6 @@ _CACHE_BYTES = 2**32
 _PASS_BYTES = 2**28
 # Samples that show whether batches can be regrouped, and how equal their outputs must be (round-off in float32).
 _FEW, _SAME_OUTPUT = 8, 1e-4
-_TARGET_KEYS = ("labels", "label", "targets", "target", "y")
 
 
 @dataclass(frozen=True)
@@ -108,25 +107,24 @@ class Problem:
             raise TypeError(
                 f"expected batch_weight as a function of a batch, got {batch_weight!r}; pass lambda batch: ..."
             )
-        self.notes: list[str] = []
         self.model_name = type(model).__name__
         self.loss_name = getattr(loss, "__name__", type(loss).__name__)
-        self.device = _single_device(model, device)
-        self._model = self._private_copy(model)
-        self._names = _select(self._model, params)
+        self.device = single_device(model, device)
+        self._model, self.notes = private_copy(model, self.device)
+        self._names = select_parameters(self._model, params)
         self._recurrent = self.device.type == "cuda" and any(isinstance(m, nn.RNNBase) for m in self._model.modules())
         chosen = dict(self._model.named_parameters())
         self._shapes = [chosen[name].shape for name in self._names]
         self._sizes = [shape.numel() for shape in self._shapes]
-        self.dtype = _common_dtype(chosen[name] for name in self._names)
+        self.dtype = common_dtype(chosen[name] for name in self._names)
         self._dtypes = [chosen[name].dtype for name in self._names]
         for parameter in self._model.parameters():
             parameter.requires_grad_(False)
         self._point = torch.cat([chosen[name].detach().reshape(-1).to(self.dtype) for name in self._names])
-        with preserved_rng(), _in_words():
+        with preserved_rng(), in_words():
             self._batches = Batches(data, self._prepare, cache_bytes)
             loss = copy.deepcopy(loss).to(self.device) if isinstance(loss, nn.Module) else loss
-            self._objective = self._resolve(loss)
+            self._objective = resolve(self._model, loss, next(iter(self._batches)))
             if self._objective.rule is not None and self._objective.rule.regroups and batch_weight is None:
                 self._regroup()
             self._weigh(batch_weight)
@@ -245,29 +243,6 @@ class Problem:
             for name, part, dtype in zip(self._names, self.split(theta), self._dtypes, strict=True)
         }
 
-    def _private_copy(self, model: nn.Module) -> nn.Module:
-        if any(isinstance(p, nn.parameter.UninitializedParameter) for p in model.parameters()):
-            raise ValueError(
-                "expected a model whose parameters exist, got lazy modules not yet initialized; call the model once on a batch first"
-            )
-        # torch.compile's wrapper has no second derivative; what it wraps is the same function.
-        model = getattr(model, "_orig_mod", model)
-        try:
-            private = copy.deepcopy(model)
-        except Exception as error:
-            raise TypeError(
-                f"expected a model that copy.deepcopy can copy, got {error}; detach stored tensors and remove hooks that hold graphs"
-            ) from error
-        private = private.to(self.device).eval()
-        if any(p.dtype in (torch.float16, torch.bfloat16) for p in private.parameters()):
-            self.notes.append("half-precision weights are computed in float32")
-            private = private.float()
-        for module in private.modules():
-            # Without a gradient nested tensors would give zeros at padded places, with one they do not.
-            if isinstance(module, nn.TransformerEncoder):
-                module.enable_nested_tensor = module.use_nested_tensor = False
-        return private
-
     def _prepare(self, tensor: Tensor | np.ndarray) -> Tensor:
         if isinstance(tensor, np.ndarray):
             # torch knows neither negative strides nor foreign byte orders.
@@ -282,29 +257,6 @@ class Problem:
             tensor = tensor.to(self.dtype)
         # Always a copy, so that what the user later does to the data does not reach the surface.
         return tensor.detach().to(self.device, copy=True)
-
-    def _resolve(self, loss: Callable[..., Any]) -> _Objective:
-        """Find out how the loss wants to be called; where its signature does not tell, by calling it on the first batch."""
-        with_model = _Objective(self._model, loss, False, None)
-        with_output = _Objective(self._model, loss, True, criteria.normalizer(loss))
-        first = next(iter(self._batches))
-        takes_model = criteria.takes_model(loss)
-        if takes_model is not None:
-            return with_model if takes_model else with_output
-        errors = []
-        for objective in (with_output, with_model):
-            try:
-                # θ needs no gradient here; a loss may take one by its own inputs.
-                with torch.enable_grad():
-                    value = objective.value({}, first, check=False)
-                if isinstance(value, Tensor):
-                    return objective
-            except Exception as error:  # noqa: BLE001 - any failure of the user's callable means "not called like this"
-                errors.append(f"{type(error).__name__}: {error}")
-        raise TypeError(
-            "expected a loss that can be called as criterion(output, target) or as loss(model, batch), "
-            "but neither worked on the first batch: " + " / ".join(errors)
-        )
 
     def _regroup(self) -> None:
         """Merge and split the batches so that each pass takes as few calls as memory allows, where nothing else changes by it."""
@@ -357,7 +309,7 @@ class Problem:
             if (len(weights) > 1 and any(map(math.isnan, weights))) or weights[-1] < 0 or math.isinf(weights[-1]):
                 raise ValueError(
                     f"expected batches whose size can be read off their tensors' first dimension, "
-                    f"got {_describe(batch)} as one of several; "
+                    f"got {describe(batch)} as one of several; "
                     "pass batch_weight=lambda batch: ... (the number of samples, tokens or elements that the batch's loss is a mean over)"
                 )
         if math.isnan(weights[0]) and batch_weight is not None:
@@ -422,156 +374,5 @@ class Problem:
             )
 
 
-class _Objective:
-    """The loss of one batch as a function of named parameters."""
-
-    def __init__(
-        self, model: nn.Module, loss: Callable[..., Any], takes_output: bool, rule: criteria.Normalizer | None
-    ) -> None:
-        self._module = _LossModule(model, loss, takes_output)
-        self.takes_output, self.rule = takes_output, rule
-        self._differentiates = False
-
-    def learn(self, named: Mapping[str, Tensor], batch: Any) -> None:
-        """Find out whether the loss takes gradients itself, by its inputs (physics-informed losses do)."""
-        try:
-            self.plain(named, batch)
-        except RuntimeError as error:
-            if "does not require grad" not in str(error):
-                raise
-            self._differentiates = True
-
-    def plain(self, named: Mapping[str, Tensor], batch: Any) -> Tensor:
-        """The value without a graph."""
-        with torch.set_grad_enabled(self._differentiates):
-            return self.value(named, batch).detach()
-
-    def value(self, named: Mapping[str, Tensor], batch: Any, *, check: bool = True) -> Tensor:
-        parameters = {f"model.{name}": value for name, value in named.items()}
-        value = torch.func.functional_call(self._module, parameters, (batch,), tie_weights=True)
-        if check and (not isinstance(value, Tensor) or value.numel() != 1):
-            got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-            raise ValueError(
-                f"expected the loss as a scalar tensor, got {got}; use reduction='mean' or average over the batch"
-            )
-        return value.reshape(()) if check else value
-
-    def output_and_target(self, batch: Any) -> tuple[Tensor, Tensor]:
-        return self._module.output_and_target(batch)
-
-
-class _LossModule(nn.Module):
-    """Model and loss as one module, so that functional_call reaches every use of the model inside the loss."""
-
-    def __init__(self, model: nn.Module, loss: Callable[..., Any], takes_output: bool) -> None:
-        super().__init__()
-        self.model = model
-        # In a tuple, so that a criterion's own buffers and parameters do not become the model's.
-        self._loss = (loss,)
-        self._takes_output = takes_output
-
-    def forward(self, batch: Any) -> Any:
-        loss = self._loss[0]
-        return loss(*self.output_and_target(batch)) if self._takes_output else loss(self.model, batch)
-
-    def output_and_target(self, batch: Any) -> tuple[Any, Any]:
-        if isinstance(batch, Mapping):
-            keys = [key for key in _TARGET_KEYS if key in batch]
-            if len(keys) != 1:
-                raise ValueError(
-                    f"expected a dict batch with one of the keys {', '.join(_TARGET_KEYS)} for criterion(output, target), "
-                    f"got {', '.join(map(str, batch))}; "
-                    "write loss(model, batch) instead"
-                )
-            output, target = (
-                self.model(**{key: value for key, value in batch.items() if key != keys[0]}),
-                batch[keys[0]],
-            )
-        elif isinstance(batch, (tuple, list)) and len(batch) >= 2:
-            *inputs, target = batch
-            # ((x₁, x₂), y) and (x₁, x₂, y) both call model(x₁, x₂).
-            if len(inputs) == 1 and isinstance(inputs[0], (tuple, list)):
-                inputs = list(inputs[0])
-            output = self.model(*inputs)
-        else:
-            raise ValueError(
-                f"expected batches (input, target) for criterion(output, target), got {_describe(batch)}; write loss(model, batch) instead"
-            )
-        # Models of the transformers library wrap their output.
-        return getattr(output, "logits", output) if not isinstance(output, Tensor) else output, target
-
-
-@contextmanager
-def _in_words() -> Iterator[None]:
-    """Say in words what torch says of tensors that do not fit together."""
-    try:
-        yield
-    except RuntimeError as error:
-        said = str(error).splitlines()[0]
-        if "device" in said:
-            raise ValueError(
-                f"expected model, data and loss on one device, got: {said}; "
-                "move the tensors that the loss holds to the model's device, or pass device="
-            ) from error
-        if "dtype" in said or "scalar type" in said:
-            raise ValueError(
-                f"expected data and loss in the model's precision, and class labels as int64, got: {said}; "
-                "convert them with .to(dtype)"
-            ) from error
-        raise
-
-
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _single_device(model: nn.Module, device: torch.device | str | None) -> torch.device:
-    if device is not None:
-        try:
-            return torch.empty(0, device=device).device
-        except (RuntimeError, AssertionError) as error:
-            raise ValueError(
-                f"expected a device that torch can use here, got {device!r} ({str(error).splitlines()[0]}); "
-                "leave device= out to compute where the model is"
-            ) from error
-    devices = {p.device for p in model.parameters()} | {b.device for b in model.buffers()}
-    if len(devices) > 1:
-        raise ValueError(
-            f"expected a model on one device, got {', '.join(sorted(map(str, devices)))}; pass device= to gather it"
-        )
-    return devices.pop() if devices else torch.device("cpu")
-
-
-def _select(model: nn.Module, params: str | Iterable[str] | Callable[[str, nn.Parameter], bool] | None) -> list[str]:
-    named = dict(model.named_parameters())
-    if params is None:
-        names = [name for name, p in named.items() if p.requires_grad]
-    elif callable(params):
-        names = [name for name, p in named.items() if params(name, p)]
-    else:
-        patterns = [params] if isinstance(params, str) else list(params)
-        for pattern in patterns:
-            if not fnmatch.filter(named, pattern):
-                raise ValueError(
-                    f"expected params= to name parameters of the model, got {pattern!r} which matches none of {', '.join(named)}"
-                )
-        names = [name for name in named if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
-    names = [name for name in names if named[name].numel()]
-    if not names:
-        raise ValueError("expected a model with trainable parameters, got none; set requires_grad or pass params=")
-    for name in names:
-        if not named[name].is_floating_point():
-            raise TypeError(f"expected real floating-point parameters, got {name} of dtype {named[name].dtype}")
-    return names
-
-
-def _common_dtype(parameters: Iterable[Tensor]) -> torch.dtype:
-    dtype = torch.float32
-    for parameter in parameters:
-        dtype = torch.promote_types(dtype, parameter.dtype)
-    return dtype
-
-
-def _describe(batch: Any) -> str:
-    shapes = ", ".join(str(tuple(t.shape)) for t in tensors(batch))
-    return f"a {type(batch).__name__} batch with tensors of shape {shapes or '(none)'}"

@@ -1,0 +1,88 @@
+"""The private copy of a model, and which of its parameters are θ."""
+
+from __future__ import annotations
+
+import copy
+import fnmatch
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+def private_copy(model: nn.Module, device: torch.device) -> tuple[nn.Module, list[str]]:
+    """A copy in eval mode that the user's code never sees, in at least float32; and notes of what was changed."""
+    notes = []
+    if any(isinstance(p, nn.parameter.UninitializedParameter) for p in model.parameters()):
+        raise ValueError(
+            "expected a model whose parameters exist, got lazy modules not yet initialized; call the model once on a batch first"
+        )
+    # torch.compile's wrapper has no second derivative; what it wraps is the same function.
+    model = getattr(model, "_orig_mod", model)
+    try:
+        private = copy.deepcopy(model)
+    except Exception as error:
+        raise TypeError(
+            f"expected a model that copy.deepcopy can copy, got {error}; detach stored tensors and remove hooks that hold graphs"
+        ) from error
+    private = private.to(device).eval()
+    if any(p.dtype in (torch.float16, torch.bfloat16) for p in private.parameters()):
+        notes.append("half-precision weights are computed in float32")
+        private = private.float()
+    for module in private.modules():
+        # Without a gradient nested tensors would give zeros at padded places, with one they do not.
+        if isinstance(module, nn.TransformerEncoder):
+            module.enable_nested_tensor = module.use_nested_tensor = False
+    return private, notes
+
+
+def single_device(model: nn.Module, device: torch.device | str | None) -> torch.device:
+    """The device asked for, or the one that all of the model is on."""
+    if device is not None:
+        try:
+            return torch.empty(0, device=device).device
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(
+                f"expected a device that torch can use here, got {device!r} ({str(error).splitlines()[0]}); "
+                "leave device= out to compute where the model is"
+            ) from error
+    devices = {p.device for p in model.parameters()} | {b.device for b in model.buffers()}
+    if len(devices) > 1:
+        raise ValueError(
+            f"expected a model on one device, got {', '.join(sorted(map(str, devices)))}; pass device= to gather it"
+        )
+    return devices.pop() if devices else torch.device("cpu")
+
+
+def select_parameters(
+    model: nn.Module, params: str | Iterable[str] | Callable[[str, nn.Parameter], bool] | None
+) -> list[str]:
+    """Names of the parameters that are θ: those that require a gradient, or those that ``params`` picks."""
+    named = dict(model.named_parameters())
+    if params is None:
+        names = [name for name, p in named.items() if p.requires_grad]
+    elif callable(params):
+        names = [name for name, p in named.items() if params(name, p)]
+    else:
+        patterns = [params] if isinstance(params, str) else list(params)
+        for pattern in patterns:
+            if not fnmatch.filter(named, pattern):
+                raise ValueError(
+                    f"expected params= to name parameters of the model, got {pattern!r} which matches none of {', '.join(named)}"
+                )
+        names = [name for name in named if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
+    names = [name for name in names if named[name].numel()]
+    if not names:
+        raise ValueError("expected a model with trainable parameters, got none; set requires_grad or pass params=")
+    for name in names:
+        if not named[name].is_floating_point():
+            raise TypeError(f"expected real floating-point parameters, got {name} of dtype {named[name].dtype}")
+    return names
+
+
+def common_dtype(parameters: Iterable[Tensor]) -> torch.dtype:
+    """The precision that holds all of the parameters, at least float32."""
+    dtype = torch.float32
+    for parameter in parameters:
+        dtype = torch.promote_types(dtype, parameter.dtype)
+    return dtype
