@@ -15,7 +15,7 @@ _HOMES = {
     "CriticalPoint": "landscape",
     "Curvature": "landscape",
     "Direction": "landscape",
-    "Estimate": "landscape",
+    "Estimate": "spectrum",
     "Hessian": "engine.operators",
     "HessianDirections": "engine.directions",
     "Landscape": "landscape",
@@ -23,43 +23,61 @@ _HOMES = {
     "Plane": "engine.plane",
     "PredictionError": "landscape",
     "Problem": "engine.problem",
+    "RandomPlanes": "spectrum",
     "Recipe": "landscape",
-    "RitzPairs": "engine.lanczos",
+    "RitzPairs": "engine.ritz",
+    "SpectralDensity": "spectrum",
+    "SpectralMoments": "spectrum",
     "compute": "engine.survey",
-    "explore": "session",
+    "explore": "exploration",
+    "frobenius_norm": "engine.moments",
     "gradient_direction": "engine.directions",
     "hessian_directions": "engine.directions",
     "load": "landscape",
+    "mean_curvature": "engine.moments",
     "random_directions": "engine.directions",
+    "random_planes": "engine.random_planes",
+    "random_planes_by_formula": "engine.random_planes",
+    "random_planes_from_density": "engine.random_planes",
+    "spectral_density": "engine.density",
+    "spectral_moments": "engine.moments",
     "survey": "engine.survey",
+    "trace": "engine.moments",
+    "trace_ratio": "engine.moments",
     "view": "view.widget",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]
 
 if TYPE_CHECKING:
+    from landscape_widget.engine.density import spectral_density
     from landscape_widget.engine.directions import (
         HessianDirections,
         gradient_direction,
         hessian_directions,
         random_directions,
     )
-    from landscape_widget.engine.lanczos import RitzPairs
+    from landscape_widget.engine.ritz import RitzPairs
+    from landscape_widget.engine.moments import frobenius_norm, mean_curvature, spectral_moments, trace, trace_ratio
     from landscape_widget.engine.operators import Hessian
     from landscape_widget.engine.plane import Plane
     from landscape_widget.engine.problem import Problem
+    from landscape_widget.engine.random_planes import (
+        random_planes,
+        random_planes_by_formula,
+        random_planes_from_density,
+    )
     from landscape_widget.engine.survey import compute, survey
+    from landscape_widget.exploration import explore
     from landscape_widget.landscape import (
         CriticalPoint,
         Curvature,
         Direction,
-        Estimate,
         Landscape,
         PredictionError,
         Recipe,
         load,
     )
-    from landscape_widget.session import explore
     from landscape_widget.view.widget import LandscapeWidget, view
 
 

@@ -85,15 +85,6 @@ class CriticalPoint:
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A number that was estimated: mean, standard error of the mean, and its cost in Hessian-vector products."""
-
-    mean: float
-    sem: float
-    num_matvecs: int
-
-
-@dataclass(frozen=True)
 class PredictionError:
     """How far predicted cells are from the loss.
 
@@ -261,6 +252,8 @@ class Landscape:
 
         Raises
         ------
+        TypeError
+            For what is no path.
         OSError
             For a file that cannot be written.
 
@@ -268,6 +261,7 @@ class Landscape:
         --------
         See :func:`landscape_widget.load`.
         """
+        _check_path(path)
         arrays: dict[str, Any] = {
             "alphas": self.alphas,
             "betas": self.betas,
@@ -302,6 +296,8 @@ def load(path: str | os.PathLike[str]) -> Landscape:
 
     Raises
     ------
+    TypeError
+        For what is no path.
     ValueError
         For a file that is no landscape, a damaged one, and one of a newer format.
     OSError
@@ -320,6 +316,7 @@ def load(path: str | os.PathLike[str]) -> Landscape:
     >>> again.losses.shape, again.recipe.num_parameters
     ((9, 9), 7)
     """
+    _check_path(path)
     expected = f"expected a landscape saved by Landscape.save, got {os.fspath(path)}, which is"
     with Path(path).open("rb") as file:
         try:
@@ -327,17 +324,17 @@ def load(path: str | os.PathLike[str]) -> Landscape:
             with ZipFile(file) as archive:
                 members = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
         except _DAMAGE as error:
-            what = "none" if not file.seek(0) and file.read(4) != b"PK\x03\x04" else "damaged"
+            what = "not one" if not file.seek(0) and file.read(4) != b"PK\x03\x04" else "damaged"
             raise ValueError(f"{expected} {what} ({_said(error)}); {_SAVE_AGAIN}") from error
     if "header" not in members:
-        raise ValueError(f"{expected} none (it has no header); {_SAVE_AGAIN}")
+        raise ValueError(f"{expected} not one (it has no header); {_SAVE_AGAIN}")
     try:
         arrays = {name: np.load(io.BytesIO(data), allow_pickle=False) for name, data in members.items()}
         header = json.loads(arrays.pop("header").tobytes().decode())
         newer = header["format_version"] > FORMAT_VERSION
         landscape = None if newer else _assembled(header, arrays)
     except _DAMAGE as error:
-        raise ValueError(f"{expected} none, or damaged ({_said(error)}); {_SAVE_AGAIN}") from error
+        raise ValueError(f"{expected} not one, or damaged ({_said(error)}); {_SAVE_AGAIN}") from error
     if landscape is None:
         raise ValueError(
             f"expected format version {FORMAT_VERSION} or older, got {header['format_version']}; upgrade landscape_widget"
@@ -352,6 +349,11 @@ _DAMAGE = (
     *(NotImplementedError, RuntimeError, SyntaxError, struct.error, zlib.error),
 )
 _SAVE_AGAIN = "save it again with landscape.save(path), or copy it again"
+
+
+def _check_path(path: Any) -> None:
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"expected path as a str or a pathlib.Path, got {type(path).__name__}")
 
 
 def _said(error: BaseException) -> str:

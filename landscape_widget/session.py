@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-import os
 import time
 import traceback
 import weakref
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
-from landscape_widget.engine.arguments import check_count, check_seed, check_tolerance
 from landscape_widget.engine.directions import (
     HessianDirections,
-    as_direction,
     gradient_direction,
     iter_hessian_directions,
     random_directions,
 )
 from landscape_widget.engine.plane import Plane
+from landscape_widget.engine.plane_survey import Facts, PlaneSurvey, facts
 from landscape_widget.engine.problem import Problem
-from landscape_widget.engine.survey import Facts, PlaneSurvey, facts
 from landscape_widget.engine.threads import choose_num_threads, num_threads
 from landscape_widget.landscape import Direction
 from landscape_widget.scheduler import scheduler
 from landscape_widget.view.caption import caption
 from landscape_widget.view.patches import catalog_entry
-from landscape_widget.view.widget import SETTINGS, LandscapeWidget, check_keywords
+from landscape_widget.view.widget import LandscapeWidget
 
 _log = logging.getLogger(__name__)
 
@@ -51,10 +47,25 @@ PlaneKey = tuple[str, str, str, int]
 
 
 class Session:
-    """One widget's work. Created by :func:`explore`; advanced by the engine thread only.
+    """One widget's work. Created by :func:`landscape_widget.explore`; advanced by the engine thread only.
 
     Nothing is computed before a page says hello. The newest wish wins: a plane left half-done is kept, and goes on
     when it is wished for again.
+
+    Parameters
+    ----------
+    problem, widget
+        What is explored, and where it is shown; the widget is known only weakly.
+    k
+        Hessian eigenpairs per end of the spectrum.
+    tolerance, seed
+        As in :func:`landscape_widget.explore`.
+    own
+        The user's two axes, or none.
+    spans
+        Half-widths of the first plane, in the window that the widget has now; None where they are to be found.
+    pause_when_unseen
+        Whether to rest when no page has shown a sign of life for 150 s.
     """
 
     def __init__(
@@ -66,9 +77,11 @@ class Session:
         tolerance: float,
         seed: int,
         own: tuple[Direction, ...],
+        spans: tuple[float, float] | None,
         pause_when_unseen: bool,
     ) -> None:
-        self.problem, self.tolerance, self.seed, self.own = problem, tolerance, seed, own
+        self.problem, self.tolerance, self.seed, self.own, self.spans = problem, tolerance, seed, own, spans
+        self._first_window = widget.window
         self._widget = weakref.ref(widget)
         self._pause_when_unseen = pause_when_unseen
         self._last_sign: float | None = None
@@ -76,6 +89,8 @@ class Session:
         self._directions: dict[str, Direction] = {}
         self._facts: Facts | None = None
         self._planes: dict[PlaneKey, PlaneSurvey] = {}
+        # Half-widths that were given, of planes in a window.
+        self._given: dict[tuple[str, str, str], tuple[float, float]] = {}
         self._shown: tuple[Any, ...] | None = None
         self._failed_wish: tuple[Any, ...] | None = None
         self._k = k
@@ -167,13 +182,13 @@ class Session:
         self, axes: tuple[Direction, ...], pairs: HessianDirections | None
     ) -> Generator[None, None, list[str]]:
         """A 5 × 5 picture along the user's own axes, or along the extreme Ritz vectors as they stand; returns its caption."""
-        survey = PlaneSurvey(
-            self.problem,
-            Plane(self.problem.point, (axes[0], axes[1])),
+        survey = self._new_survey(
+            (axes[0], axes[1]),
             facts(self.problem, pairs.summary if pairs else None),
-            resolution=(_PRELIMINARY_RESOLUTION, _PRELIMINARY_RESOLUTION),
+            resolution=_PRELIMINARY_RESOLUTION,
             tolerance=0.0,
-            seed=self.seed,
+            window=self._first_window,
+            spans=self.spans,
         )
         while survey.step():
             yield
@@ -191,6 +206,9 @@ class Session:
         self._directions = {d.key: d for d in (*found, *self.own)}
         # What was wished meanwhile is kept.
         first, second = default[0].key, default[1].key
+        if self.spans is not None:
+            self._given[first, second, self._first_window] = self.spans
+            self._given[second, first, self._first_window] = self.spans[1], self.spans[0]
         x = widget.direction_x if widget.direction_x in self._directions else ""
         y = widget.direction_y if widget.direction_y in self._directions and widget.direction_y != x else ""
         x = x or (first if y != first else second)
@@ -241,16 +259,13 @@ class Session:
         if survey is None:
             assert self._facts is not None
             known = next((s.spans for k, s in self._planes.items() if k[:3] == key[:3] and s.prepared), None)
-            plane = Plane(self.problem.point, (self._directions[x], self._directions[y]))
-            survey = PlaneSurvey(
-                self.problem,
-                plane,
+            survey = self._new_survey(
+                (self._directions[x], self._directions[y]),
                 self._facts,
-                resolution=(resolution, resolution),
+                resolution=resolution,
                 tolerance=self.tolerance,
-                seed=self.seed,
                 window=window,
-                spans=known,
+                spans=known or self._given.get(key[:3]),
                 zoom=zoom,
             )
         if survey.grid.shape != (resolution, resolution):
@@ -260,6 +275,12 @@ class Session:
         while len(self._planes) > _MAX_PLANES:
             del self._planes[next(iter(self._planes))]
         return survey
+
+    def _new_survey(
+        self, axes: tuple[Direction, Direction], known: Facts, *, resolution: int, **settings: Any
+    ) -> PlaneSurvey:
+        plane, square = Plane(self.problem.point, axes), (resolution, resolution)
+        return PlaneSurvey(self.problem, plane, known, resolution=square, seed=self.seed, **settings)
 
     def _due(self, force: bool) -> bool:
         return force or self._clock() - self._last_told > _TELL_INTERVAL
@@ -287,101 +308,6 @@ class Session:
         scheduler().wake(self, first=False)
 
 
-def explore(
-    model: Any,
-    loss: Any = None,
-    data: Any = None,
-    *,
-    k: int = 2,
-    directions: tuple[Any, Any] | None = None,
-    tolerance: float = 1e-3,
-    seed: int = 0,
-    max_resolution: int = 129,
-    pause_when_unseen: bool | None = None,
-    device: Any = None,
-    params: Any = None,
-    batch_weight: Any = None,
-    **settings: Any,
-) -> LandscapeWidget:
-    """The loss around a trained model as a surface to turn, refined while one looks.
-
-    Parameters
-    ----------
-    model
-        A :class:`Problem`, or a model with ``loss`` and ``data`` as :class:`Problem` takes them.
-    k
-        Hessian eigenpairs per end of the spectrum that the sliders offer.
-    directions
-        Two directions of one's own to start with, as :func:`survey` takes them, offered beside the others.
-    tolerance
-        As in :func:`survey`.
-    seed
-        Of Lanczos, of the random directions and of the cells that check the prediction.
-    max_resolution
-        The finest grid a page may ask for, 2^k + 1.
-    pause_when_unseen
-        Pause when no page has shown a sign of life for 150 s. By default only under Voila, so that its kernels can be
-        culled; elsewhere an overnight run goes on with the tab closed.
-    device, params, batch_weight
-        As in :class:`Problem`.
-    **settings
-        First values of the widget's traits: ``resolution``, ``window``, ``zoom``, ``saddles``, ``log_scale``,
-        ``colormap``, ``contours``, ``height``, ``layout``.
-
-    Returns
-    -------
-    LandscapeWidget
-        Nothing is computed before it is displayed.
-
-    Raises
-    ------
-    TypeError
-        For an unknown keyword, and for ``loss`` missing where ``model`` is no Problem.
-    """
-    check_keywords(settings, (*SETTINGS, *(explore.__kwdefaults__ or ())))
-    check_tolerance(tolerance)
-    check_seed(seed)
-    check_count(k, "k")
-    if isinstance(model, Problem):
-        if loss is not None or data is not None or any(v is not None for v in (device, params, batch_weight)):
-            raise TypeError(
-                "expected either a Problem or model, loss and data, got a Problem with more; give them to Problem(...)"
-            )
-        problem = model
-    elif loss is None:
-        raise TypeError("expected explore(problem) or explore(model, loss, data), got no loss")
-    else:
-        problem = Problem(model, loss, data, device=device, params=params, batch_weight=batch_weight)
-    if problem.num_parameters < 2:
-        raise ValueError("expected a problem with at least two parameters, which a plane needs, got one with 1")
-    own = () if directions is None else _own(problem, directions)
-    widget = LandscapeWidget(max_resolution=max_resolution, **settings)
-    widget.live = True
-    if pause_when_unseen is None:
-        pause_when_unseen = _under_voila()
-    # The widget keeps its session; the session and the engine thread know the widget only weakly.
-    widget.session = Session(
-        problem,
-        widget,
-        # More pairs than there are directions would be the same ones from both ends.
-        k=min(k, max(1, problem.num_parameters // 2)),
-        tolerance=tolerance,
-        seed=seed,
-        own=own,
-        pause_when_unseen=pause_when_unseen,
-    )
-    return widget
-
-
-def _own(problem: Problem, given: Any) -> tuple[Direction, ...]:
-    """The user's two axes, with keys that differ; what makes no plane is refused here, in the caller's thread."""
-    if isinstance(given, (str, bytes, Mapping)) or not hasattr(given, "__len__") or len(given) != 2:
-        raise TypeError(f"expected directions as a pair (d1, d2), got {type(given).__name__}")
-    x, y = as_direction(problem, given[0], 0), as_direction(problem, given[1], 1)
-    Plane(problem.point, (x, y))
-    return x, dataclasses.replace(y, key=f"{y.key}-y") if x.key == y.key else y
-
-
 def _see_off(widget: LandscapeWidget) -> None:
     """Wait until a new epoch's first picture has gone out, as long as only the rate holds it back: the next pass may take minutes."""
     for _ in range(8):
@@ -395,8 +321,3 @@ def _told(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno}, in {frames[-1].name})" if frames else ""
     return f"{type(error).__name__}: {error}{where}"
-
-
-def _under_voila() -> bool:
-    """Whether a Voila server runs this kernel: it says so in the environment, of a preheated kernel only by the second."""
-    return os.environ.get("SERVER_SOFTWARE", "").lower().startswith("voila/") or "VOILA_PREHEAT" in os.environ

@@ -266,7 +266,7 @@ def test_early_network_has_negative_curvature_to_see(name, bound):
 
     # In the window of a first view f(0) − min f(0, β) is at least 15 % of the range.
     directions = (axes.largest.vectors[0], axes.smallest.vectors[0])
-    losses = lw.compute(problem, directions, resolution=9, tolerance=0, progress=False).losses
+    losses = lw.compute(problem, directions=directions, resolution=9, tolerance=0, progress=False).losses
     assert (losses[4, 4] - losses[:, 4].min()) / np.ptp(losses) >= 0.15
 
 

@@ -197,7 +197,9 @@ def test_other_files_are_refused(kind: str, tmp_path: Path) -> None:
             np.save(file, np.zeros(3))
         elif kind == "text":
             file.write(b"no landscape at all")
-    with pytest.raises(ValueError, match=r"expected a landscape saved by Landscape\.save, got .*other"):
+    with pytest.raises(
+        ValueError, match=r"expected a landscape saved by Landscape\.save, got .*other.*, which is not one"
+    ):
         load(path)
 
 
@@ -310,6 +312,15 @@ def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
     np.savez(path, **(members(path) | {"losses": np.array([[{}] * 9] * 5, dtype=object)}))
     with pytest.raises(ValueError, match=BROKEN):
         load(path)
+
+
+@pytest.mark.parametrize("path", [5, None, b"net.npz", np.zeros(3)], ids=str)
+def test_what_is_no_path_is_refused(path: Any) -> None:
+    for call in (load, simple().save):
+        with pytest.raises(
+            TypeError, match=r"expected path as a str or a pathlib\.Path, got (int|NoneType|bytes|ndarray)"
+        ):
+            call(path)
 
 
 def test_a_file_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ class Asleep:
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A chunk is one cell: a test can stop wherever it likes, on any machine."""
-    monkeypatch.setattr("landscape_widget.engine.survey._CHUNK", 0.0)
+    monkeypatch.setattr("landscape_widget.engine.plane_survey._CHUNK", 0.0)
     monkeypatch.setattr(session_module, "_CHUNK", 0.0)
     monkeypatch.setattr(session_module, "_PRELIMINARY_AFTER", float("inf"))
     monkeypatch.setattr(session_module, "_FIRST_PICTURE", float("inf"))
@@ -381,6 +381,38 @@ class TestWishes:
         assert not asleep.woken
         assert done.run() == 0
         assert done.header["epoch"] == 1
+
+    @pytest.mark.parametrize("span", [0.25, (0.5, 0.125)])
+    def test_a_given_span_is_the_first_window(self, make: Callable[..., Bench], span: float | tuple[float, float]):
+        bench = make(span=span)
+        bench.hello()
+        assert bench.run() < 81 + 60
+        x, y = span if isinstance(span, tuple) else (span, span)
+        assert [bench.header["alphas"][-1], bench.header["betas"][-1]] == [x, y]
+        shown = bench.widget.landscape
+        assert shown is not None
+        assert shown.recipe.spans == (x, y)
+        bench.wish(zoom=1)
+        assert bench.run() == 81
+        assert [bench.header["alphas"][-1], bench.header["betas"][-1]] == [2 * x, 2 * y]
+        bench.wish(zoom=0, direction_x="smallest-1")
+        assert bench.run() == 0
+        assert [bench.header["alphas"][-1], bench.header["betas"][-1]] == [y, x]
+        # Every other plane and window is found on the loss.
+        bench.wish(direction_x="largest-2")
+        bench.run()
+        assert bench.header["alphas"][-1] not in (x, y)
+
+    def test_a_given_span_is_that_of_the_first_picture_too(self, make: Callable[..., Bench]):
+        bench = make(directions=(torch.eye(5)[0], torch.eye(5)[4]), span=(0.5, 0.25), window="wide")
+        bench.hello()
+        spans = []
+        while bench.tick():
+            landscape = bench.widget.landscape
+            if landscape is not None and (not spans or landscape is not spans[-1][0]):
+                spans.append((landscape, landscape.recipe.spans, landscape.losses.shape))
+        assert {s[1] for s in spans} == {(0.5, 0.25)}
+        assert [spans[0][2], spans[-1][2]] == [(5, 5), (9, 9)]
 
     def test_a_hole_is_kept_shown_and_told(self, make: Callable[..., Bench]):
         bench = make(window="wide")
@@ -712,8 +744,28 @@ class TestExplore:
             ({"tolerance": -1.0}, ValueError, "expected a tolerance"),
             ({"tolerance": float("nan")}, ValueError, "expected a tolerance"),
             ({"k": 0}, ValueError, "expected k of at least 1"),
-            ({"window": "narrow"}, Exception, "narrow"),
-            ({"directions": torch.eye(3)[0]}, TypeError, "pair"),
+            ({"k": "2"}, TypeError, "expected k as an integer, got '2'"),
+            ({"tolerance": "fine"}, TypeError, "expected tolerance as a number, got 'fine'"),
+            ({"resolution": "big"}, TypeError, r"expected a resolution as an integer 2\^k \+ 1 .*, got 'big'"),
+            ({"max_resolution": "big"}, TypeError, r"expected a resolution as an integer 2\^k \+ 1 .*, got 'big'"),
+            ({"span": "wide"}, TypeError, "expected span as a number, got 'wide'"),
+            ({"span": -1.0}, ValueError, "expected a positive span"),
+            ({"span": (1.0, 2.0, 3.0)}, ValueError, "expected a span as one number or a pair .*, got 3 of them"),
+            ({"window": "big"}, ValueError, "expected window as 'saddle' or 'wide', got 'big'"),
+            (
+                {"colormap": "jet"},
+                ValueError,
+                "expected colormap as 'viridis', 'cividis', 'magma' or 'greys', got 'jet'",
+            ),
+            ({"saddles": 2}, ValueError, r"expected saddles as a number from 0 \(off\) to 1 \(strong\), got 2"),
+            ({"zoom": 1.5}, ValueError, "expected zoom as an integer from -4 to 4 .*, got 1.5"),
+            ({"log_scale": "yes"}, ValueError, "expected log_scale as True or False, got 'yes'"),
+            ({"running": None}, ValueError, "expected running as True or False .*, got None"),
+            ({"height": "tall"}, ValueError, "expected height as an integer from 120 to 4000, in pixels, got 'tall'"),
+            ({"layout": 5}, ValueError, "expected layout as an ipywidgets.Layout or a dict of its properties, got 5"),
+            ({"pause_when_unseen": "yes"}, TypeError, "expected pause_when_unseen as True, False or None, got 'yes'"),
+            ({"directions": torch.eye(3)[:1]}, ValueError, r"expected directions as a pair \(d1, d2\), got 1 of them"),
+            ({"directions": "hessian"}, TypeError, r"expected directions as a pair \(d1, d2\), got str"),
             ({"directions": 7}, TypeError, "pair"),
             ({"directions": (torch.eye(3)[0], torch.eye(3)[0])}, ValueError, "parallel"),
             ({"directions": (torch.eye(3)[0], torch.zeros(3))}, ValueError, "all zero"),
@@ -721,11 +773,19 @@ class TestExplore:
         ],
     )
     def test_bad_settings_are_refused_at_once(self, settings: dict[str, Any], error: type[Exception], words: str):
-        given = settings.get("directions")
-        if isinstance(given, torch.Tensor):
-            settings = {"directions": (given,)}
         with pytest.raises(error, match=words):
             lw.explore(lw.Problem(self.MODEL, Loss()), **settings)
+
+    @pytest.mark.parametrize(
+        "settings",
+        [{"window": "big"}, {"colormap": "jet"}, {"resolution": 100}, {"resolution": 257}, {"span": 0}, {"k": 0}],
+        ids=str,
+    )
+    def test_bad_settings_cost_no_pass_over_the_data(self, settings: dict[str, Any]):
+        loss = Loss()
+        with pytest.raises(ValueError, match="expected "):
+            lw.explore(self.MODEL, loss, **settings)
+        assert loss.calls == 0
 
     def test_a_problem_comes_alone(self):
         problem = lw.Problem(self.MODEL, Loss())
@@ -735,7 +795,9 @@ class TestExplore:
             lw.explore(problem, device="cpu")
 
     def test_a_model_needs_a_loss(self):
-        with pytest.raises(TypeError, match="got no loss"):
+        with pytest.raises(
+            TypeError, match=r"expected a Problem, got Bowl; make one with Problem\(model, loss, data\), or give loss"
+        ):
             lw.explore(self.MODEL)
 
     def test_two_own_directions_of_one_name_are_two(self, make: Callable[..., Bench]):

@@ -2,297 +2,43 @@
 
 from __future__ import annotations
 
-import hashlib
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-import torch
 from tqdm.auto import tqdm
 
-from landscape_widget import __version__
-from landscape_widget.engine.arguments import check_number, check_problem, check_seed, check_tolerance
-from landscape_widget.engine.critical import slice_critical_points
-from landscape_widget.engine.data import tensor_bytes, tensors
-from landscape_widget.engine.directions import as_direction, hessian_directions
-from landscape_widget.engine.grid import Grid
-from landscape_widget.engine.operators import Hessian
+from landscape_widget.engine.arguments import check_seed, check_tolerance
+from landscape_widget.engine.directions import hessian_directions
 from landscape_widget.engine.plane import Plane
+from landscape_widget.engine.plane_survey import PlaneSurvey, facts
 from landscape_widget.engine.problem import Problem
-from landscape_widget.engine.window import WINDOWS, find_spans
-from landscape_widget.interpolate import exponent
-from landscape_widget.landscape import CriticalPoint, Curvature, Direction, Landscape, PredictionError, Recipe
-
-# A chunk of work between two chances to stop, in seconds (or one pass over the data, if that is longer).
-_CHUNK = 0.05
-# Round-off of a loss, in machine epsilons: a sum over the batch.
-_ROUND_OFF = 64
-# Ritz vectors of one run are orthogonal to within this |cos|, in single precision too.
-_ORTHOGONAL = 1e-4
-# Extrema less persistent than this share of the range are noise.
-_PERSISTENCE = 2e-3
+from landscape_widget.engine.request import as_plane, as_problem, as_resolution, as_spans, check_window
+from landscape_widget.keywords import check_keywords, hinted, keywords
+from landscape_widget.landscape import Landscape
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What is known of a problem at θ*, whatever the plane."""
-
-    theta_norm: float
-    gradient_norm: float
-    center_loss: float
-    data_digest: str
-    curvature: Curvature | None = None
-
-
-def facts(problem: Problem, curvature: Curvature | None = None) -> Facts:
-    """Loss, gradient and norms at θ*: one gradient and one pass over the data."""
-    return Facts(
-        theta_norm=float(problem.point.double().norm()),
-        gradient_norm=float(problem.gradient().double().norm()),
-        center_loss=problem.loss(),
-        data_digest=_digest(problem),
-        curvature=curvature,
-    )
-
-
-def axis_curvature(problem: Problem, plane: Plane) -> tuple[float, float, float]:
-    """d₁ᵀHd₁, d₁ᵀHd₂, d₂ᵀHd₂ with the axes as they are: from two Hessian-vector products."""
-    hessian = Hessian(problem)
-    products = (hessian @ plane.axes).double()
-    hessian.release()
-    projected = plane.axes.double() @ products.T
-    return float(projected[0, 0]), float(0.5 * (projected[0, 1] + projected[1, 0])), float(projected[1, 1])
-
-
-class PlaneSurvey:
-    """The survey of one plane in one window: its state in plain sight, advanced in short steps.
-
-    Parameters
-    ----------
-    problem, plane, facts
-        What is surveyed.
-    resolution
-        (columns, rows) = (points along α, points along β), each 2^k + 1.
-    tolerance, seed
-        As in :func:`survey`.
-    window
-        "saddle" or "wide"; how the half-widths are found where ``spans`` is None.
-    spans
-        Half-widths along the axes.
-    zoom
-        The half-widths are multiplied by 2^zoom.
-    """
-
-    def __init__(
-        self,
-        problem: Problem,
-        plane: Plane,
-        facts: Facts,
-        *,
-        resolution: tuple[int, int],
-        tolerance: float = 1e-3,
-        seed: int = 0,
-        window: str = "saddle",
-        spans: tuple[float, float] | None = None,
-        zoom: int = 0,
-    ) -> None:
-        self.problem, self.plane, self.facts = problem, plane, facts
-        self.window, self.spans, self.zoom, self.tolerance, self.seed = window, spans, zoom, tolerance, seed
-        self.curvature: tuple[float, float, float] | None = None
-        self.seconds, self.num_cells = 0.0, 0
-        """Time spent on cells, and how many."""
-        self.grid = Grid((resolution[1], resolution[0]), tolerance=tolerance, seed=seed)
-        # One for each resolution seen, with its verdict on the prediction.
-        self._grids = {self.grid.shape: self.grid}
-        self._critical: tuple[object, tuple[CriticalPoint, ...]] = (None, ())
-        self._steps = self._run()
-
-    @property
-    def prepared(self) -> bool:
-        """Whether the window is known, so that there is a landscape to show."""
-        return self.spans is not None and self.curvature is not None
-
-    @property
-    def done(self) -> bool:
-        """Whether nothing is left to measure at this resolution."""
-        return self.prepared and self.grid.done
-
-    @property
-    def eta(self) -> float | None:
-        """Seconds to measure every remaining cell, an upper estimate; None before the first cell."""
-        if not self.num_cells:
-            return None
-        return 0.0 if self.done else int((~self.grid.measured).sum()) * self.seconds / self.num_cells
-
-    def step(self) -> bool:
-        """Work for one chunk (≤ 50 ms or one pass over the data); False when there is nothing left to do.
-
-        After an exception (of the user's loss) it can be called again: what was found and measured is kept.
-        """
-        if self.done:
-            return False
-        try:
-            next(self._steps)
-        except Exception:
-            self._steps = self._run()
-            raise
-        return True
-
-    def set_resolution(self, resolution: tuple[int, int]) -> None:
-        """Go on at another resolution with every cell measured so far; one that was finished before is finished."""
-        shape = (resolution[1], resolution[0])
-        grid = self._grids.get(shape) or Grid(shape, tolerance=self.tolerance, seed=self.seed)
-        for other in self._grids.values():
-            grid.absorb(other)
-        self.grid = self._grids[shape] = grid
-
-    def coordinates(self) -> tuple[np.ndarray, np.ndarray]:
-        """(alphas, betas), symmetric about an exact 0."""
-        assert self.spans is not None
-        rows, columns = self.grid.shape
-        scale = 2.0**self.zoom
-        return tuple(  # type: ignore[return-value]
-            np.arange(-(count // 2), count // 2 + 1) / (count // 2) * (span * scale)
-            for span, count in zip(self.spans, (columns, rows), strict=True)
-        )
-
-    def transposed(self) -> PlaneSurvey:
-        """The survey of the same plane with its axes exchanged, with every cell measured so far and what they proved."""
-        assert self.spans is not None
-        assert self.curvature is not None
-        x, y = self.plane.directions
-        other = PlaneSurvey(
-            self.problem,
-            Plane(self.plane.origin, (y, x)),
-            self.facts,
-            resolution=self.grid.shape,
-            tolerance=self.tolerance,
-            seed=self.seed,
-            window=self.window,
-            spans=(self.spans[1], self.spans[0]),
-            zoom=self.zoom,
-        )
-        a, b, c = self.curvature
-        other.curvature = c, b, a
-        other.seconds, other.num_cells = self.seconds, self.num_cells
-        other._grids = {shape[::-1]: grid.transposed() for shape, grid in self._grids.items()}
-        other.grid = other._grids[self.grid.shape[::-1]]
-        return other
-
-    def landscape(self) -> Landscape:
-        """The landscape as it stands. Critical points are those of the last full level (looking for them costs more than a chunk)."""
-        alphas, betas = self.coordinates()
-        grid, miss = self.grid, self.grid.largest_miss
-        landscape = Landscape(
-            alphas,
-            betas,
-            grid.values.copy(),
-            grid.measured.copy(),
-            self._recipe(),
-            error=PredictionError(
-                bound=grid.bound,
-                num_checked=grid.num_checked,
-                expected_largest=None if miss is None or not np.isfinite(miss) else miss,
-            ),
-        )
-        state = (grid.shape, grid.level, grid.bound)
-        if state != self._critical[0] and (grid.level > 0 or grid.bound is not None):
-            self._critical = (
-                state,
-                slice_critical_points(landscape.surface(), alphas, betas, threshold=_PERSISTENCE * grid.range),
-            )
-        return replace(landscape, critical=self._critical[1] if state == self._critical[0] else ())
-
-    def _run(self) -> Iterator[None]:
-        if self.curvature is None:
-            self.curvature = self._axis_curvature()
-            yield
-        if self.spans is None:
-            a, _, c = self.curvature
-            norms = self.plane.norms
-            x, y = self.plane.directions
-            self.spans = yield from find_spans(
-                self._probe,
-                norms,
-                (_beyond_error(a / norms[0] ** 2, x), _beyond_error(c / norms[1] ** 2, y)),
-                self.facts.theta_norm,
-                self.window,
-                noise=_ROUND_OFF * torch.finfo(self.problem.dtype).eps * abs(self.facts.center_loss),
-            )
-            yield
-        while True:
-            began = time.perf_counter()
-            alphas, betas = self.coordinates()
-            for cell in self.grid.ask():
-                row, column = cell
-                loss = self.problem.plane_losses(self.plane, alphas[column : column + 1], betas[row : row + 1])
-                self.grid.tell(cell[None], loss)
-                self.num_cells += 1
-                if time.perf_counter() - began > _CHUNK:
-                    break
-            self.seconds += time.perf_counter() - began
-            yield
-
-    def _probe(self, alpha: float, beta: float) -> float:
-        return float(self.problem.plane_losses(self.plane, [alpha], [beta])[0])
-
-    def _axis_curvature(self) -> tuple[float, float, float]:
-        x, y = self.plane.directions
-        # Ritz vectors of one run: the projected Hessian is diagonal. Those of two runs are not orthogonal.
-        of_one_run = x.kind == y.kind == "hessian" and abs(self.plane.cosine) < _ORTHOGONAL
-        if of_one_run and x.curvature is not None and y.curvature is not None:
-            a, b = self.plane.norms
-            return x.curvature * a**2, 0.0, y.curvature * b**2
-        return axis_curvature(self.problem, self.plane)
-
-    def _recipe(self) -> Recipe:
-        problem, plane = self.problem, self.plane
-        assert self.spans is not None
-        directions = tuple(replace(d, norm=norm) for d, norm in zip(plane.directions, plane.norms, strict=True))
-        scale = 2.0**self.zoom
-        return Recipe(
-            directions=(directions[0], directions[1]),
-            spans=(self.spans[0] * scale, self.spans[1] * scale),
-            window=self.window,
-            resolution=(self.grid.shape[1], self.grid.shape[0]),
-            tolerance=self.tolerance,
-            seed=self.seed,
-            model=problem.model_name,
-            loss=problem.loss_name,
-            num_parameters=problem.num_parameters,
-            num_samples=problem.num_samples,
-            theta_norm=self.facts.theta_norm,
-            gradient_norm=self.facts.gradient_norm,
-            center_loss=self.facts.center_loss,
-            cosine=plane.cosine,
-            axis_curvature=self.curvature,
-            curvature=self.facts.curvature,
-            dtype=str(problem.dtype).removeprefix("torch."),
-            device=str(problem.device),
-            data_digest=self.facts.data_digest,
-            versions=_versions(),
-            notes=tuple(problem.notes),
-        )
-
-
+@hinted
 def survey(
-    problem: Problem,
-    directions: tuple[Any, Any] | None = None,
+    model: Any,
+    loss: Any = None,
+    data: Any = None,
     *,
+    directions: tuple[Any, Any] | None = None,
     resolution: int | tuple[int, int] = 65,
     span: float | tuple[float, float] | None = None,
     window: str = "saddle",
     tolerance: float = 1e-3,
     seed: int = 0,
+    device: Any = None,
+    params: Any = None,
+    batch_weight: Any = None,
 ) -> Iterator[Landscape]:
     """Measure the loss on a plane, coarse to fine; yields ever better landscapes.
 
     Parameters
     ----------
-    problem
-        Whose loss.
+    model
+        A :class:`Problem`, or a model with ``loss`` and ``data`` as :class:`Problem` takes them.
     directions
         The two axes: Directions, flat tensors or arrays (n,), lists of tensors, or state_dicts, used exactly as
         given. By default the Hessian's eigenvectors of largest and smallest eigenvalue.
@@ -307,6 +53,8 @@ def survey(
         every cell.
     seed
         Of Lanczos and of the checked cells.
+    device, params, batch_weight
+        As in :class:`Problem`, where ``model`` is none.
 
     Yields
     ------
@@ -315,8 +63,13 @@ def survey(
 
     Raises
     ------
+    TypeError
+        For an unknown keyword, a value of the wrong type, a model without a loss, and a Problem with more.
     ValueError
-        For a resolution that is not 2^k + 1, parallel or zero axes, negative span or tolerance.
+        For a resolution that is not 2^k + 1, a window that is none, parallel or zero axes, a span that is not
+        positive, a tolerance outside [0, 1).
+    TypeError, ValueError
+        What :class:`Problem` raises.
 
     Examples
     --------
@@ -327,40 +80,46 @@ def survey(
     >>> landscape.complete, landscape.losses.shape
     (True, (17, 17))
     """
-    check_problem(problem)
     check_seed(seed)
-    shape = _pair(resolution, "a resolution")
-    for count in shape:
-        exponent(count)
-    if window not in WINDOWS:
-        raise ValueError(f"expected window 'saddle' or 'wide', got {window!r}")
+    check_window(window)
     check_tolerance(tolerance)
-    spans = None if span is None else _pair(span, "a span")
-    for value in spans or ():
-        check_number(value, "span")
-    if spans is not None and not all(np.isfinite(s) and s > 0 for s in spans):
-        raise ValueError(f"expected a positive span (the half-width along an axis), got {span}")
-    plane = None
-    if directions is not None:
-        x, y = _pair(directions, "directions")
-        plane = Plane(problem.point, (as_direction(problem, x, 0), as_direction(problem, y, 1)))
-    return _survey(
-        problem,
-        plane,
-        (int(shape[0]), int(shape[1])),
-        None if spans is None else (float(spans[0]), float(spans[1])),
-        window,
-        float(tolerance),
-        int(seed),
-    )
+    counts, spans = as_resolution(resolution), as_spans(span)
+    problem = as_problem(model, loss, data, device=device, params=params, batch_weight=batch_weight)
+    plane = None if directions is None else as_plane(problem, directions)
+    return _survey(problem, plane, counts, spans, window, float(tolerance), int(seed))
 
 
-def compute(
-    problem: Problem, directions: tuple[Any, Any] | None = None, *, progress: bool = True, **settings: Any
-) -> Landscape:
-    """The last landscape of :func:`survey`, with a progress bar; takes the same arguments, and ``progress=False`` for no bar."""
+def compute(model: Any, loss: Any = None, data: Any = None, *, progress: bool = True, **settings: Any) -> Landscape:
+    """Measure the loss on a plane to the end, with a progress bar: the last landscape of :func:`survey`.
+
+    Parameters
+    ----------
+    model, loss, data
+        As in :func:`survey`.
+    progress
+        False for no bar.
+    **settings
+        The keywords of :func:`survey`: ``directions``, ``resolution``, ``span``, ``window``, ``tolerance``, ``seed``,
+        ``device``, ``params``, ``batch_weight``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`survey`, before anything is computed.
+
+    Examples
+    --------
+    >>> import torch, landscape_widget as lw
+    >>> _ = torch.manual_seed(0)
+    >>> x = torch.linspace(-2, 2, 50).unsqueeze(1)
+    >>> model = torch.nn.Sequential(torch.nn.Linear(1, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+    >>> landscape = lw.compute(model, torch.nn.MSELoss(), (x, torch.sin(3 * x)), resolution=9, progress=False)
+    >>> landscape.losses.shape, landscape.recipe.num_parameters, landscape.recipe.num_samples
+    ((9, 9), 25, 50)
+    """
+    check_keywords(settings, ("progress", *keywords(survey)))
     landscape: Landscape | None = None
-    steps = survey(problem, directions, **settings)
+    steps = survey(model, loss, data, **settings)
     with tqdm(desc="cells", unit="cell", disable=not progress) as bar:
         for landscape in steps:
             bar.total = landscape.measured.size
@@ -396,33 +155,3 @@ def _survey(
         if run.prepared and not run.done:
             yield run.landscape()
     yield run.landscape()
-
-
-def _beyond_error(curvature: float, direction: Direction) -> float:
-    """A curvature, or 0 where its sign lies within its error: what would be a dip is as likely none."""
-    return 0.0 if direction.residual is not None and abs(curvature) <= direction.residual else curvature
-
-
-def _pair(value: Any, what: str) -> tuple[Any, Any]:
-    """A scalar twice, or a pair."""
-    if np.isscalar(value):
-        return value, value
-    if isinstance(value, Mapping) or not hasattr(value, "__len__") or len(value) != 2:
-        raise ValueError(f"expected {what} as a pair (for x, for y), got {_count(value)}")
-    return value[0], value[1]
-
-
-def _count(value: Any) -> str:
-    return f"{len(value)} of them" if isinstance(value, (list, tuple)) else f"a {type(value).__name__}"
-
-
-def _digest(problem: Problem) -> str:
-    """Identifies the data: a hash over the first batch's bytes and the number of samples."""
-    digest = hashlib.blake2b(str(problem.num_samples).encode(), digest_size=8)
-    for tensor in tensors(next(problem.terms()).batch):
-        digest.update(tensor_bytes(tensor))
-    return digest.hexdigest()
-
-
-def _versions() -> dict[str, str]:
-    return {"landscape_widget": __version__, "torch": torch.__version__, "numpy": np.__version__}

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +17,27 @@ import anywidget
 import traitlets as t
 
 from landscape_widget.interpolate import exponent
+from landscape_widget.keywords import check_keywords
 from landscape_widget.landscape import Landscape
 from landscape_widget.view.caption import caption
 from landscape_widget.view.patches import Publisher, picture
+from landscape_widget.view.settings import (
+    COLORMAPS,
+    LOOKS,
+    SETTINGS,
+    WINDOWS,
+    WISHES,
+    SettingError,
+    checked,
+    checked_settings,
+    resolutions,
+)
 
 _log = logging.getLogger(__name__)
 
 _STATIC = Path(__file__).parent / "static"
 # Pages that are remembered as confirmed; an old one may ask again.
 _MAX_CLIENTS = 32
-# What a page may ask for: looks always, the rest where there is an engine.
-_LOOKS = ("saddles", "log_scale", "colormap", "contours")
-_WISHES = (*_LOOKS, "direction_x", "direction_y", "resolution", "window", "zoom", "running")
-SETTINGS = (*_WISHES, "height", "layout")
-"""Traits that can be given when a widget is made."""
 
 
 class LandscapeWidget(anywidget.AnyWidget):
@@ -61,6 +66,8 @@ class LandscapeWidget(anywidget.AnyWidget):
     ------
     TypeError
         For an unknown keyword, with the nearest known one.
+    ValueError
+        For a setting out of its range, also when it is set later; that one is a traitlets.TraitError, too.
     """
 
     # One for all widgets, so that linked ones cannot wait for each other. Whoever changes traits holds it: traitlets
@@ -73,11 +80,11 @@ class LandscapeWidget(anywidget.AnyWidget):
     direction_x = t.Unicode("").tag(sync=True)
     direction_y = t.Unicode("").tag(sync=True)
     resolution = t.Int(65).tag(sync=True)
-    window = t.Enum(["saddle", "wide"], "saddle").tag(sync=True)
+    window = t.Enum(WINDOWS, "saddle").tag(sync=True)
     zoom = t.Int(0, min=-4, max=4).tag(sync=True)
     saddles = t.Float(0.5, min=0, max=1).tag(sync=True)
     log_scale = t.Bool(False).tag(sync=True)
-    colormap = t.Enum(["viridis", "cividis", "magma", "greys"], "viridis").tag(sync=True)
+    colormap = t.Enum(COLORMAPS, "viridis").tag(sync=True)
     contours = t.Bool(True).tag(sync=True)
     running = t.Bool(True).tag(sync=True)
     height = t.Int(460, min=120, max=4000).tag(sync=True)
@@ -97,7 +104,8 @@ class LandscapeWidget(anywidget.AnyWidget):
     )
 
     def __init__(self, landscape: Landscape | None = None, *, max_resolution: int = 129, **settings: Any) -> None:
-        check_keywords(settings, SETTINGS if landscape is None else (*_LOOKS, "height", "layout"))
+        check_keywords(settings, SETTINGS if landscape is None else (*LOOKS, "height", "layout"))
+        settings = checked_settings(LandscapeWidget, settings)
         # Before super().__init__, which already serialises the state.
         self._publisher = Publisher(self._post)
         self.session: object = None
@@ -108,13 +116,13 @@ class LandscapeWidget(anywidget.AnyWidget):
         if landscape is not None:
             self._fit(landscape, settings)
         else:
-            settings.update(_resolutions(max_resolution, settings.get("resolution")))
+            settings.update(resolutions(max_resolution, settings.get("resolution")))
         super().__init__(_esm=_asset("widget.js"), _css=_asset("widget.css"), **settings)
         self.on_msg(self._on_message)
 
     def __setattr__(self, name: str, value: Any) -> None:
         with self._trait_lock:
-            super().__setattr__(name, value)
+            super().__setattr__(name, checked(getattr(LandscapeWidget, name), value) if name in SETTINGS else value)
 
     @t.validate("resolution")
     def _valid_resolution(self, proposal: Any) -> int:
@@ -123,9 +131,15 @@ class LandscapeWidget(anywidget.AnyWidget):
             try:
                 exponent(value)
             except ValueError as error:
-                raise t.TraitError(str(error)) from None
-            raise t.TraitError(
-                f"expected a resolution from {offered[0]} to {offered[-1]}, got {value}; raise max_resolution= for a finer one"
+                raise SettingError(str(error)) from None
+            if self.landscape is not None and not self.live:
+                raise SettingError(
+                    f"expected the resolution at which this landscape was measured, {offered[0]}, got {value}; "
+                    f"compute(..., resolution={value}) or explore(...) measures at another"
+                )
+            raise SettingError(
+                f"expected a resolution from {offered[0]} to {offered[-1]}, got {value}; "
+                "explore(..., max_resolution=...) allows finer ones"
             )
         return value
 
@@ -133,7 +147,7 @@ class LandscapeWidget(anywidget.AnyWidget):
     def _valid_direction(self, proposal: Any) -> str:
         keys = [entry["key"] for entry in self.catalog]
         if keys and proposal["value"] not in keys:
-            raise t.TraitError(f"expected a direction of the catalog ({', '.join(keys)}), got {proposal['value']!r}")
+            raise SettingError(f"expected a direction of the catalog ({', '.join(keys)}), got {proposal['value']!r}")
         return proposal["value"]
 
     @property
@@ -269,27 +283,21 @@ class LandscapeWidget(anywidget.AnyWidget):
 
     def _judged(self, wishes: Mapping[Any, Any]) -> tuple[dict[str, Any], list[str]]:
         """Of what a page wishes: the valid values, and the names of the others. Names that are no traits of a page's are dropped."""
-        known = [name for name in _WISHES if name in wishes]
+        known = [name for name in WISHES if name in wishes]
         accepted = {}
         for name in known:
-            with contextlib.suppress(t.TraitError, ValueError, TypeError, OverflowError):
+            with contextlib.suppress(t.TraitError):
                 accepted[name] = self._valid(name, wishes[name])
         return accepted, [name for name in known if name not in accepted]
 
     def _valid(self, name: str, value: Any) -> Any:
         """The value a page wished, validated at once: later, one bad value would spoil those that come with it."""
-        trait = self.traits()[name]
-        if name not in _LOOKS and not self.live:
-            raise t.TraitError(f"{name} needs an engine")
-        if isinstance(value, bool) != isinstance(trait, t.Bool):
-            raise t.TraitError(f"{name}: to traitlets a bool is a number")
-        if isinstance(trait, t.Float):
-            value = float(value) if isinstance(value, (int, float)) else math.nan
-            if not math.isfinite(value):
-                raise t.TraitError(f"{name} must be a finite number")
+        trait = getattr(LandscapeWidget, name)
+        if name not in LOOKS and not self.live:
+            raise SettingError(f"{name} needs an engine")
         if name in ("direction_x", "direction_y") and not self.catalog:
-            raise t.TraitError("there is no direction yet")
-        return trait._validate(self, value)
+            raise SettingError("there is no direction yet")
+        return trait._validate(self, checked(trait, value))
 
     def _tell(self, event: str) -> None:
         for callback in self._on_page:
@@ -310,7 +318,7 @@ def view(landscape: Landscape, **settings: Any) -> LandscapeWidget:
     ------
     TypeError
         For anything that is no landscape, and for unknown keywords, with the nearest known one.
-    traitlets.TraitError
+    ValueError
         For a setting out of its range.
 
     Examples
@@ -325,33 +333,6 @@ def view(landscape: Landscape, **settings: Any) -> LandscapeWidget:
     if not isinstance(landscape, Landscape):
         raise TypeError(f"expected a Landscape (from compute, survey or load), got {type(landscape).__name__}")
     return LandscapeWidget(landscape, **settings)
-
-
-def check_keywords(given: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse unknown keywords, which traitlets would ignore.
-
-    Raises
-    ------
-    TypeError
-        Naming the nearest known one.
-    """
-    known = list(known)
-    for name in given:
-        if name not in known:
-            near = get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-            raise TypeError(f"unexpected keyword {name!r}; {hint}")
-
-
-def _resolutions(finest: int, wished: int | None) -> dict[str, Any]:
-    """The resolutions offered up to the finest allowed, and the first one: 65 or what is wished."""
-    offered = [2**k + 1 for k in range(2, exponent(finest) + 1)] or [finest]
-    if wished is None:
-        return {"resolutions": offered, "resolution": min(65, finest)}
-    exponent(wished)
-    if wished > finest:
-        raise ValueError(f"expected a resolution of at most {finest}, got {wished}; raise max_resolution=")
-    return {"resolutions": offered, "resolution": wished}
 
 
 def _asset(name: str) -> str:
@@ -369,4 +350,4 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and -1 <= value < 2**53
 
 
-__all__ = ["SETTINGS", "LandscapeWidget", "check_keywords", "view"]
+__all__ = ["LandscapeWidget", "view"]

@@ -16,7 +16,7 @@ from landscape_widget.engine.directions import as_direction
 from landscape_widget.engine.grid import Grid
 from landscape_widget.engine.operators import Hessian
 from landscape_widget.engine.plane import Plane
-from landscape_widget.engine.survey import PlaneSurvey, axis_curvature, facts
+from landscape_widget.engine.plane_survey import PlaneSurvey, axis_curvature, facts
 
 from .problems import AXES, dense_hessian, make, slice_problem
 
@@ -47,7 +47,7 @@ def finish(run: PlaneSurvey) -> Landscape:
 
 @pytest.mark.parametrize("resolution", [(9, 5), (5, 9), (17, 33), (65, 5), (5, 5)])
 def test_every_cell_is_the_loss_at_its_coordinate(resolution: tuple[int, int]) -> None:
-    landscape = compute(tilted(), AXES, resolution=resolution, span=(2.0, 0.5), tolerance=0, progress=False)
+    landscape = compute(tilted(), directions=AXES, resolution=resolution, span=(2.0, 0.5), tolerance=0, progress=False)
     assert landscape.losses.shape == (resolution[1], resolution[0])
     assert landscape.alphas[[0, -1]].tolist() == [-2, 2]
     assert landscape.betas[[0, -1]].tolist() == [-0.5, 0.5]
@@ -61,7 +61,7 @@ def test_every_cell_of_a_network_is_its_loss_there() -> None:
     case = make("conv_batchnorm")
     problem = case.problem()
     x, y = (torch.randn(problem.num_parameters, generator=torch.Generator().manual_seed(i)).double() for i in (0, 1))
-    landscape = compute(problem, (x, y), resolution=(5, 9), span=(0.3, 0.1), tolerance=0, progress=False)
+    landscape = compute(problem, directions=(x, y), resolution=(5, 9), span=(0.3, 0.1), tolerance=0, progress=False)
     model = case.model.eval()
     for row, beta in enumerate(landscape.betas):
         for column, alpha in enumerate(landscape.alphas):
@@ -92,7 +92,7 @@ def test_slices_of_the_toy_saddle_are_exact() -> None:
     problem = examples.toy_saddle(5, 7)
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(2, 11, generator=generator, dtype=torch.float64)
-    landscape = compute(problem, (x, y), resolution=(9, 17), span=(1.0, 2.0), tolerance=0, progress=False)
+    landscape = compute(problem, directions=(x, y), resolution=(9, 17), span=(1.0, 2.0), tolerance=0, progress=False)
     a, b, c = landscape.recipe.axis_curvature or (0, 0, 0)
     signs = torch.tensor([1.0] * 7 + [-1.0] * 3 + [0.0], dtype=torch.float64)
     assert (a, b, c) == pytest.approx((float(x @ (signs * x)), float(x @ (signs * y)), float(y @ (signs * y))))
@@ -124,7 +124,9 @@ def test_holes_stay_and_do_not_paint_the_rest() -> None:
     def function(x: Tensor, y: Tensor) -> Tensor:
         return torch.where(y > 0.6, torch.inf, torch.log(1 + x.abs() - 2 * (x < 0) * x.abs()) + y)
 
-    landscape = compute(slice_problem(function), AXES, resolution=17, span=(2.0, 1.0), tolerance=1e-3, progress=False)
+    landscape = compute(
+        slice_problem(function), directions=AXES, resolution=17, span=(2.0, 1.0), tolerance=1e-3, progress=False
+    )
     x, y = np.meshgrid(landscape.alphas, landscape.betas)
     assert landscape.measured.all()
     np.testing.assert_array_equal(landscape.losses, exact(function, landscape))
@@ -137,7 +139,7 @@ def test_holes_stay_and_do_not_paint_the_rest() -> None:
 def test_negative_losses_and_holes_survive_saving(tmp_path: Any) -> None:
     landscape = compute(
         slice_problem(lambda x, y: torch.log(x + 0.5) - y),
-        AXES,
+        directions=AXES,
         resolution=(5, 9),
         span=1.0,
         tolerance=0,
@@ -150,7 +152,7 @@ def test_negative_losses_and_holes_survive_saving(tmp_path: Any) -> None:
     assert loaded.error == landscape.error
     again = compute(
         slice_problem(lambda x, y: torch.log(x + 0.5) - y),
-        loaded.recipe.directions,
+        directions=loaded.recipe.directions,
         resolution=(5, 9),
         span=1.0,
         tolerance=0,
@@ -370,7 +372,7 @@ def test_directions_in_every_form(form: str) -> None:
     problem = make("mlp").problem()
     x, y = torch.randn(2, 51, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     settings: dict[str, Any] = {"resolution": 5, "span": 0.2, "tolerance": 0, "progress": False}
-    reference = compute(problem, (x, y), **settings)
+    reference = compute(problem, directions=(x, y), **settings)
 
     def given(vector: Tensor) -> Any:
         array = vector.numpy().copy()
@@ -386,7 +388,7 @@ def test_directions_in_every_form(form: str) -> None:
         }[form]
 
     pair: Any = [given(x), given(y)] if form == "list" else (given(x), given(y))
-    np.testing.assert_array_equal(compute(problem, pair, **settings).losses, reference.losses)
+    np.testing.assert_array_equal(compute(problem, directions=pair, **settings).losses, reference.losses)
 
 
 # Bad input: refused at the call, before anything is computed.
@@ -398,25 +400,32 @@ BAD: list[tuple[str, dict[str, Any], type[Exception], str]] = [
         "three resolutions",
         {"resolution": (5, 5, 5)},
         ValueError,
-        r"expected a resolution as a pair \(for x, for y\), got 3 of them",
+        r"expected a resolution as .* or a pair \(for x, for y\), got 3 of them",
     ),
+    ("resolution in words", {"resolution": "fine"}, TypeError, r"resolution as an integer 2\^k \+ 1 .*, got 'fine'"),
+    ("no resolution", {"resolution": None}, TypeError, r"resolution as an integer 2\^k \+ 1 .*, got None"),
     ("window", {"window": "zoom"}, ValueError, "expected window 'saddle' or 'wide', got 'zoom'"),
+    ("window in numbers", {"window": 0.5}, ValueError, "got 0.5; span= gives the half-widths in numbers"),
+    ("window as an array", {"window": np.ones(2)}, ValueError, "expected window 'saddle' or 'wide', got array"),
     ("tolerance", {"tolerance": -1e-3}, ValueError, "expected a tolerance from 0"),
     ("tolerance in percent", {"tolerance": 1}, ValueError, "to below 1, as a part of the range, got 1"),
     ("span", {"span": 0.0}, ValueError, r"expected a positive span \(the half-width along an axis\), got 0.0"),
     ("infinite span", {"span": (1.0, np.inf)}, ValueError, "expected a positive span"),
     ("NaN span", {"span": np.nan}, ValueError, "expected a positive span"),
+    ("span as a tensor", {"span": torch.tensor(0.5)}, TypeError, "expected span as a number, got tensor"),
+    ("span of a dict", {"span": {"x": 1.0}}, TypeError, "expected span as a number, got {'x': 1.0}"),
+    ("three spans", {"span": (1.0, 2.0, 3.0)}, ValueError, "expected a span as one number or a pair .*, got 3 of them"),
     (
         "one direction",
         {"directions": (torch.ones(51),)},
         ValueError,
-        r"expected directions as a pair \(for x, for y\), got 1 of them",
+        r"expected directions as a pair \(d1, d2\), got 1 of them",
     ),
     (
         "a state_dict",
         {"directions": {"0.weight": torch.ones(6, 4)}},
-        ValueError,
-        "expected directions as a pair .*, got a dict",
+        TypeError,
+        "expected directions as a pair .*, got dict",
     ),
     (
         "parallel",
@@ -431,7 +440,13 @@ BAD: list[tuple[str, dict[str, Any], type[Exception], str]] = [
         ValueError,
         "expected a direction with 51 entries, got 50",
     ),
-    ("keyword", {"span_x": 1.0}, TypeError, "unexpected keyword argument 'span_x'"),
+    ("directions in words", {"directions": "hessian"}, TypeError, "expected directions as a pair .*, got str"),
+    ("a number of directions", {"directions": 2}, TypeError, "expected directions as a pair .*, got int"),
+    ("a set of directions", {"directions": {1, 2}}, TypeError, "expected directions as a pair .*, got set"),
+    ("two words", {"directions": ("x", "y")}, TypeError, "expected a direction as a Direction, a tensor, .*, got str"),
+    ("seed", {"seed": "today"}, TypeError, "expected seed as an integer, got 'today'"),
+    ("keyword", {"span_x": 1.0}, TypeError, "unexpected keyword 'span_x'; did you mean 'span'?"),
+    ("keyword like none", {"qqqq": 1.0}, TypeError, "unexpected keyword 'qqqq'; known are .*directions, resolution"),
 ]
 
 
@@ -455,13 +470,37 @@ def test_bad_input_is_refused_at_the_call(
         call(problem, **settings)
 
 
-def test_a_model_instead_of_a_problem_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"expected a Problem, got Linear; make one with Problem\(model, loss, data\)"):
-        survey(nn.Linear(2, 2))  # type: ignore[arg-type]
+def test_a_model_without_a_loss_is_refused() -> None:
+    with pytest.raises(
+        TypeError, match=r"expected a Problem, got Linear; make one with Problem\(model, loss, data\), or"
+    ):
+        survey(nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("more", ["loss", "data", "device", "params", "batch_weight"])
+def test_a_problem_comes_alone(more: str) -> None:
+    with pytest.raises(TypeError, match=f"got a Problem with {more}; give them to Problem"):
+        survey(make("mlp").problem(), **{more: "cpu"})
+
+
+def test_directions_go_by_their_name() -> None:
+    with pytest.raises(TypeError, match=r"got a Problem with loss; .*axes as directions=\(d1, d2\)"):
+        compute(make("mlp").problem(), (torch.ones(51), torch.arange(51.0)))
+
+
+def test_model_loss_and_data_are_a_problem() -> None:
+    case = make("mlp")
+    settings: dict[str, Any] = {"resolution": 5, "span": 0.2, "progress": False}
+    expected = compute(Problem(case.model, case.loss, case.data, params="0.*"), **settings)
+    landscape = compute(case.model, case.loss, case.data, params="0.*", **settings)
+    np.testing.assert_array_equal(landscape.losses, expected.losses)
+    assert landscape.recipe == expected.recipe
+    *_, last = survey(case.model, case.loss, case.data, params=["0.*"], resolution=5, span=0.2)
+    np.testing.assert_array_equal(last.losses, expected.losses)
 
 
 def test_one_parameter_spans_no_plane() -> None:
-    with pytest.raises(ValueError, match="expected two different axes, got parallel ones"):
+    with pytest.raises(ValueError, match="expected a problem with at least two parameters.*params= chooses"):
         compute(examples.quadratic([2.0]), progress=False)
 
 

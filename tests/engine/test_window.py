@@ -9,7 +9,7 @@ import pytest
 
 from landscape_widget import examples, hessian_directions
 from landscape_widget.engine.plane import Plane
-from landscape_widget.engine.survey import PlaneSurvey, facts
+from landscape_widget.engine.plane_survey import PlaneSurvey, facts
 from landscape_widget.engine.window import find_spans
 
 Loss = Callable[[float, float], float]

@@ -132,13 +132,22 @@ class TestPython:
         ("name", "value", "words"),
         [
             ("resolution", 34, "the nearest are 33 and 65"),
-            ("resolution", 1025, "from 5 to 129, got 1025; raise max_resolution="),
+            (
+                "resolution",
+                1025,
+                r"from 5 to 129, got 1025; explore\(\.\.\., max_resolution=\.\.\.\) allows finer ones",
+            ),
+            ("resolution", "big", r"expected resolution as an integer 2\^k \+ 1 .*, got 'big'"),
             ("direction_x", "largest-9", "expected a direction of the catalog"),
-            ("window", "narrow", "narrow"),
-            ("zoom", 5, "zoom"),
-            ("saddles", 1.5, "saddles"),
-            ("colormap", "jet", "jet"),
-            ("height", 10, "height"),
+            ("direction_y", 3, "expected direction_y as the key of a direction, such as 'smallest-1', got 3"),
+            ("window", "narrow", "expected window as 'saddle' or 'wide', got 'narrow'"),
+            ("zoom", 5, "expected zoom as an integer from -4 to 4 .*, got 5"),
+            ("zoom", True, "expected zoom as an integer .*, got True"),
+            ("saddles", 1.5, r"expected saddles as a number from 0 \(off\) to 1 \(strong\), got 1\.5"),
+            ("saddles", float("nan"), "expected saddles as a number .*, got nan"),
+            ("colormap", "jet", "expected colormap as 'viridis', 'cividis', 'magma' or 'greys', got 'jet'"),
+            ("contours", 1, "expected contours as True or False, got 1"),
+            ("height", 10, "expected height as an integer from 120 to 4000, in pixels, got 10"),
         ],
     )
     @pytest.mark.parametrize("shown", [False, True])
@@ -148,9 +157,17 @@ class TestPython:
         if shown:
             widget.show(landscape())
         before = getattr(widget, name)
-        with pytest.raises(t.TraitError, match=words):
+        with pytest.raises(t.TraitError, match=words) as refused:
             setattr(widget, name, value)
+        assert isinstance(refused.value, ValueError)
         assert getattr(widget, name) == before
+
+    def test_numbers_of_numpy_are_numbers(self):
+        widget = LandscapeWidget(resolution=np.int64(33), max_resolution=np.int64(65), saddles=np.float32(0.5))
+        assert (widget.resolution, widget.resolutions, widget.saddles) == (33, [5, 9, 17, 33, 65], 0.5)
+        widget.zoom = np.int8(-2)
+        assert type(widget.zoom) is int
+        json.dumps({name: getattr(widget, name) for name in WISHES})
 
     def test_an_error_in_an_observer_reaches_whoever_sets(self, widget: LandscapeWidget):
         widget.observe(lambda _change: 1 / 0, names=["resolution"])
@@ -495,6 +512,12 @@ assert inspect.signature(lw.view) == inspect.signature(view)
         with pytest.raises(TypeError, match=r"expected a Landscape .* got (NoneType|str|ndarray)"):
             lw.view(given)
 
+    def test_a_bad_setting_is_refused(self):
+        with pytest.raises(ValueError, match="expected colormap as 'viridis', .* or 'greys', got 'jet'"):
+            lw.view(landscape(), colormap="jet")
+        widget = lw.view(landscape(), layout={"width": "50%"}, height=200)
+        assert (widget.layout.width, widget.height) == ("50%", 200)
+
     @pytest.mark.parametrize("name", ["resolution", "window", "direction_x", "running", "colourmap"])
     def test_what_needs_an_engine_is_no_setting(self, name: str):
         with pytest.raises(TypeError, match=f"unexpected keyword '{name}'"):
@@ -502,7 +525,7 @@ assert inspect.signature(lw.view) == inspect.signature(view)
 
     def test_it_keeps_its_resolution(self):
         widget = lw.view(landscape())
-        with pytest.raises(t.TraitError, match="from 9 to 9, got 33"):
+        with pytest.raises(ValueError, match=r"measured, 9, got 33; compute\(\.\.\., resolution=33\) or explore"):
             widget.resolution = 33
         wish(widget, 1, resolution=33, direction_x="smallest-1")
         assert (widget.resolution, widget.direction_x) == (9, "largest-1")

@@ -1,0 +1,115 @@
+"""What `survey`, `compute` and `explore` are asked for, in all the forms it may come in; refused in words before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from landscape_widget.engine.arguments import check_number
+from landscape_widget.engine.directions import as_direction
+from landscape_widget.engine.plane import Plane
+from landscape_widget.engine.problem import Problem
+from landscape_widget.engine.window import WINDOWS
+from landscape_widget.interpolate import exponent
+
+
+def as_problem(
+    model: Any, loss: Any = None, data: Any = None, *, device: Any = None, params: Any = None, batch_weight: Any = None
+) -> Problem:
+    """A Problem, given as such or as what it is made of.
+
+    Raises
+    ------
+    TypeError
+        For a Problem with more, and for a model without a loss.
+    ValueError
+        For a single parameter, which spans no plane.
+    TypeError, ValueError
+        What :class:`Problem` raises.
+    """
+    given = {"loss": loss, "data": data, "device": device, "params": params, "batch_weight": batch_weight}
+    if isinstance(model, Problem):
+        more = ", ".join(name for name, value in given.items() if value is not None)
+        if more:
+            raise TypeError(
+                f"expected either a Problem or model, loss and data, got a Problem with {more}; give them to Problem(...), "
+                "and axes as directions=(d1, d2)"
+            )
+        problem = model
+    elif loss is None:
+        raise TypeError(
+            f"expected a Problem, got {type(model).__name__}; make one with Problem(model, loss, data), "
+            "or give loss and data here"
+        )
+    else:
+        problem = Problem(model, loss, data, device=device, params=params, batch_weight=batch_weight)
+    if problem.num_parameters < 2:
+        raise ValueError(
+            "expected a problem with at least two parameters, which a plane needs, got one with 1; "
+            "params= chooses which ones count"
+        )
+    return problem
+
+
+def as_plane(problem: Problem, directions: Any) -> Plane:
+    """The plane that two directions of one's own span.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything but a pair, for directions that do not fit the parameters, and for axes that are zero or parallel.
+    """
+    given = "directions as a pair (d1, d2)"
+    if isinstance(directions, (str, bytes, Mapping)) or not hasattr(directions, "__getitem__"):
+        raise TypeError(f"expected {given}, got {type(directions).__name__}")
+    x, y = _both(directions, given)
+    return Plane(problem.point, (as_direction(problem, x, 0), as_direction(problem, y, 1)))
+
+
+def as_resolution(resolution: Any) -> tuple[int, int]:
+    """(Points along α, points along β) from one number or two.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything but 2^k + 1, naming the nearest two.
+    """
+    pair = _both(resolution, "a resolution as one integer 2^k + 1 or a pair (for x, for y)")
+    for count in pair:
+        exponent(count)
+    return int(pair[0]), int(pair[1])
+
+
+def as_spans(span: Any) -> tuple[float, float] | None:
+    """Half-widths along the two axes from one number or two; None stays None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything but positive finite numbers.
+    """
+    if span is None:
+        return None
+    pair = _both(span, "a span as one number or a pair (for x, for y)")
+    for value in pair:
+        check_number(value, "span")
+        if not (np.isfinite(value) and value > 0):
+            raise ValueError(f"expected a positive span (the half-width along an axis), got {span}")
+    return float(pair[0]), float(pair[1])
+
+
+def check_window(window: Any) -> None:
+    """Raise ValueError for a window that is none."""
+    if not isinstance(window, str) or window not in WINDOWS:
+        raise ValueError(f"expected window 'saddle' or 'wide', got {window!r}; span= gives the half-widths in numbers")
+
+
+def _both(value: Any, what: str) -> tuple[Any, Any]:
+    """The two items of a pair; twice the same of what has no items."""
+    if isinstance(value, (str, bytes, Mapping)) or not hasattr(value, "__getitem__") or getattr(value, "ndim", 1) == 0:
+        return value, value
+    if len(value) != 2:
+        raise ValueError(f"expected {what}, got {len(value)} of them")
+    return value[0], value[1]
