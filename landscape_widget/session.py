@@ -93,6 +93,8 @@ class Session:
         self._given: dict[tuple[str, str, str], tuple[float, float]] = {}
         self._shown: tuple[Any, ...] | None = None
         self._failed_wish: tuple[Any, ...] | None = None
+        # The survey is done, and its last picture waits to be sent.
+        self._finishing = False
         self._k = k
         self._opening: Iterator[None] | None = self._open(k)
         self._num_threads, self._chosen = 1, -float("inf")
@@ -103,7 +105,7 @@ class Session:
 
     def advance(self) -> bool:
         """One chunk of work for what is wished now; False when there is nothing to do."""
-        widget = self._widget()
+        widget, self._finishing = self._widget(), False
         # A closed widget has no comm.
         if widget is None or widget.comm is None or self._last_sign is None:
             return False
@@ -148,9 +150,13 @@ class Session:
         return self._num_threads
 
     def flush(self) -> bool:
-        """Send what waits for its turn."""
+        """Send what waits for its turn; with the last picture gone, say that all is done."""
         widget = self._widget()
-        return widget is not None and widget.flush()
+        waiting = widget is not None and widget.flush()
+        if self._finishing and not waiting:
+            self._finishing = False
+            self._tell(widget, force=True, status="done", progress=1.0, eta=None)
+        return waiting
 
     def _open(self, k: int) -> Iterator[None]:
         """Find the Hessian directions; when that takes longer, a first picture is drawn meanwhile along axes that still sharpen."""
@@ -232,18 +238,14 @@ class Session:
                 self._shown = shown
                 force = new or survey.done
                 widget.show(survey.landscape(), new_epoch=new, caption_too=self._due(force))
-                cells = survey.grid.measured
-                self._tell(
-                    widget,
-                    force=force,
-                    status="done" if survey.done else "survey",
-                    progress=1.0 if survey.done else float(cells.sum()) / cells.size,
-                    eta=None if survey.done else survey.eta,
-                )
+                if not survey.done:
+                    cells = survey.grid.measured
+                    progress = float(cells.sum()) / cells.size
+                    self._tell(widget, force=force, status="survey", progress=progress, eta=survey.eta)
                 if new:
                     _see_off(widget)
-            elif widget.status != "done":
-                self._tell(widget, force=True, status="done", progress=1.0, eta=None)
+            # "Done" must not overtake the picture that it is said of.
+            self._finishing = survey.done and widget.status != "done"
         else:
             self._tell(widget, status="window", progress=0.0, eta=None)
         return worked

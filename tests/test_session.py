@@ -212,6 +212,39 @@ class TestBeginning:
         bench.run()
         assert seen == ["directions", "window", "survey", "done"]
 
+    @pytest.mark.parametrize("answers", [True, False])
+    def test_done_is_said_after_the_last_picture_has_gone(self, bench: Bench, answers: bool):
+        """However fast cells come and however slowly pictures go: at 20 a second, or one a second to a silent page."""
+        on_the_page = []
+        bench.widget.observe(
+            lambda change: on_the_page.append(bench.header["measured"]) if change["new"] == "done" else None,
+            names=["status"],
+        )
+        bench.hello()
+        waited = 0
+        while bench.widget.status != "done":
+            worked, waiting = bench.session.advance(), bench.session.flush()
+            bench.clock.now += 0.001
+            if answers:
+                bench.widget._publisher.acknowledged(bench.widget._publisher.epoch, bench.widget._publisher.seq)
+            waited += not worked and waiting
+            assert worked or waiting or bench.widget.status == "done"
+        assert waited > 10
+        assert on_the_page == [81]
+
+    def test_a_wish_made_before_done_is_said_is_dealt_with_first(self, bench: Bench):
+        bench.hello()
+        while bench.session.advance():
+            bench.session.flush()
+            bench.clock.now += 0.001
+        assert bench.session.flush()
+        bench.wish(resolution=17)
+        while bench.header["cells"] == 81:
+            assert bench.widget.status != "done"
+            bench.tick()
+        bench.run()
+        assert (bench.widget.status, bench.header["measured"]) == ("done", 17 * 17)
+
     def test_more_pairs_than_directions_are_no_more_directions(self, make: Callable[..., Bench]):
         bench = make(curvatures=[2.0, -1.0, 0.5], k=4)
         bench.hello()
@@ -667,7 +700,7 @@ class TestLife:
         widget.running = False  # Stop
         widget.session.advance()
         widget.running = True
-        while widget.session.advance():
+        while widget.session.advance() or widget.session.flush():
             pass
         assert (widget.status, widget.error) == ("done", "")
         assert model.training
