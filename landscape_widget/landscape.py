@@ -203,10 +203,10 @@ class Landscape:
                 f"expected alphas and betas of shapes (a,) and (b,), got {np.shape(self.alphas)} and {np.shape(self.betas)}"
             )
         shape = (len(self.betas), len(self.alphas))
-        if self.losses.shape != shape or self.measured.shape != shape:
+        if np.shape(self.losses) != shape or np.shape(self.measured) != shape:
             raise ValueError(
                 f"expected losses and measured of shape (len(betas), len(alphas)) = {shape}, "
-                f"got {self.losses.shape} and {self.measured.shape}"
+                f"got {np.shape(self.losses)} and {np.shape(self.measured)}"
             )
         for name, dtype in (("alphas", float), ("betas", float), ("losses", float), ("measured", bool)):
             # A view, so that the arrays that came in stay writeable for whoever made them.
@@ -223,7 +223,13 @@ class Landscape:
         return f"<Landscape {columns} × {rows}, {self.num_measured:,} measured{losses}; x: {x.symbol}, y: {y.symbol}>"
 
     def surface(self) -> np.ndarray:
-        """The losses at full resolution, shape (b, a): measured where measured, predicted elsewhere, NaN where neither is known."""
+        """The losses at full resolution, shape (b, a): measured where measured, predicted elsewhere, NaN where neither is known.
+
+        Raises
+        ------
+        ValueError
+            Where cells are to be predicted on a grid whose sides are not 2^k + 1.
+        """
         return self._surface.copy()
 
     @cached_property

@@ -341,6 +341,14 @@ def test_wrong_shapes_are_refused() -> None:
         ValueError, match=r"shape \(len\(betas\), len\(alphas\)\) = \(5, 9\), got \(9, 5\) and \(5, 9\)"
     ):
         simple(losses=np.zeros((9, 5)))
+    with pytest.raises(ValueError, match=r"\(5, 9\), got \(2, 2\) and \(5, 9\)"):
+        simple(losses=[[0.0, 1.0], [2.0, 3.0]])
+
+
+def test_lists_are_arrays() -> None:
+    landscape = simple(losses=np.arange(45.0).reshape(5, 9).tolist(), measured=[[True] * 9] * 5)
+    assert landscape.losses.dtype == np.float64
+    assert landscape.num_measured == 45
 
 
 def test_landscapes_are_frozen_and_leave_the_givers_arrays_alone() -> None:

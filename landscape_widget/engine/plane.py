@@ -27,6 +27,19 @@ class Plane:
     ------
     ValueError
         For axes that are zero, not finite, of another length than the origin, or parallel (|cos| > 0.999).
+
+    Examples
+    --------
+    >>> import landscape_widget as lw
+    >>> from landscape_widget import examples
+    >>> problem = examples.quadratic([2.0, 1.0, -1.0])
+    >>> x, y = lw.hessian_directions(problem, k=1).directions
+    >>> plane = lw.Plane(problem.point, (x, y))
+    >>> theta = plane.point(0.5, -0.25)
+    >>> float(theta.norm() ** 2)
+    0.3125
+    >>> plane.coordinates(theta)
+    (0.5, -0.25, 0.0)
     """
 
     def __init__(self, origin: Tensor, directions: tuple[Direction, Direction]) -> None:
