@@ -1,0 +1,258 @@
+"""The density of the Hessian's eigenvalues by stochastic Lanczos quadrature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from scipy.linalg import eigh_tridiagonal
+from torch import Tensor
+
+from landscape_widget.engine.arguments import check_count, check_problem, check_seed
+from landscape_widget.engine.directions import HessianDirections
+from landscape_widget.engine.operators import Hessian
+from landscape_widget.engine.probes import dot, finite_products
+from landscape_widget.engine.problem import Problem
+from landscape_widget.spectrum import SpectralDensity
+
+# An off-diagonal entry of so many units of round-off of ‖H‖ ends a run: the probe's subspace is invariant.
+_ROUND_OFF = 32
+# Points for drawing; the bandwidth is that share of the spectrum's width.
+_POINTS, _BANDWIDTH = 1024, 0.005
+# Values are outliers when the gap below them exceeds this share of the width of the rest, all of them on one side have
+# no more than this share of the eigenvalues, and the probes agree on each of them to within this share of its gap.
+_GAP, _FEW, _AGREED = 0.2, 0.05, 0.05
+# A weight of round-off: one eigenvalue of ten million has 1e-7.
+_WEIGHTLESS = 1e-13
+# Of a unit vector, what must be left outside the other known ones for it to be known, too.
+_INDEPENDENT = 0.5
+
+
+def spectral_density(
+    problem: Problem,
+    num_probes: int = 8,
+    num_steps: int = 64,
+    *,
+    known: HessianDirections | None = None,
+    seed: int = 0,
+) -> SpectralDensity:
+    """The density of the Hessian's eigenvalues at θ*, by stochastic Lanczos quadrature.
+
+    Parameters
+    ----------
+    problem
+        Whose Hessian.
+    num_probes
+        Random unit vectors, a Lanczos run each; the errors are those between them.
+    num_steps
+        Products of a run, at most. A run keeps as many vectors of n numbers, and ends early where its subspace is
+        invariant. It is exact when the steps reach the number of distinct eigenvalues.
+    known
+        Pairs of :func:`hessian_directions`. The converged ones enter with the weight 1/N that they have, and the
+        probes sample what is orthogonal to them: the density is then sharp at both ends.
+    seed
+        Of the probes, which are the same on every device.
+
+    Returns
+    -------
+    SpectralDensity
+        Nodes and weights, with Σ w = 1, a curve to draw, outliers and edges of the bulk.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument that cannot be meant.
+    FloatingPointError
+        Where products are not finite.
+
+    Notes
+    -----
+    Golub & Welsch (1969) for one probe, whose nodes are the Ritz values and whose weights are the squared first
+    components of the eigenvectors of T; Ubaru, Chen & Saad (2017) for the mean over probes; Ghorbani, Krishnan & Xiao
+    (2019) for networks.
+
+    Examples
+    --------
+    >>> import landscape_widget as lw
+    >>> from landscape_widget import examples
+    >>> density = lw.spectral_density(examples.toy_saddle(n=500, m=550), num_probes=4, num_steps=3)
+    >>> density.num_matvecs, [round(float(x), 9) for x in density.nodes[[0, -1]]]
+    (12, [-1.0, 1.0])
+    >>> abs(density.trace.mean - 100) < 4 * density.trace.sem
+    True
+    """
+    *_, make = iter_spectral_density(problem, num_probes, num_steps, known=known, seed=seed)
+    return make()
+
+
+def iter_spectral_density(
+    problem: Problem,
+    num_probes: int = 8,
+    num_steps: int = 64,
+    *,
+    known: HessianDirections | None = None,
+    seed: int = 0,
+) -> Iterator[Callable[[], SpectralDensity]]:
+    """As :func:`spectral_density`, but yields after every product a function that makes the density as it stands.
+
+    That is the density of the finished runs; of the first one while it goes on.
+    """
+    check_problem(problem)
+    check_count(num_probes, "num_probes")
+    check_count(num_steps, "num_steps")
+    check_seed(seed)
+    if known is not None and not isinstance(known, HessianDirections):
+        raise TypeError(f"expected known as what hessian_directions returned, got {type(known).__name__}")
+    return _iterate(problem, num_probes, num_steps, known, seed)
+
+
+def _iterate(
+    problem: Problem, num_probes: int, num_steps: int, known: HessianDirections | None, seed: int
+) -> Iterator[Callable[[], SpectralDensity]]:
+    hessian, n, eps = Hessian(problem), problem.num_parameters, torch.finfo(problem.dtype).eps
+    values, vectors = _known_pairs(problem, known)
+    left = n - len(values)
+    generator = torch.Generator("cpu").manual_seed(seed)
+    rules: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def make(rules: list[tuple[np.ndarray, np.ndarray]], matvecs: int) -> SpectralDensity:
+        return _assembled(values, rules, n, num_steps, matvecs)
+
+    if not left:
+        yield lambda: make([], 0)
+    for _ in range(num_probes if left else 0):
+        probe = torch.randn(n, generator=generator, dtype=torch.float64, device="cpu").to(problem.point)
+        rule: tuple[list[float], list[float]] = [], []
+        for rule in _lanczos(hessian, probe, vectors, min(num_steps, left)):
+            # Bound now: the lists grow while the caller waits.
+            shown = list(rules) or [quadrature(*rule, eps)]
+            yield lambda shown=shown, matvecs=hessian.num_matvecs: make(shown, matvecs)
+        rules.append(quadrature(*rule, eps))
+        yield lambda shown=list(rules), matvecs=hessian.num_matvecs: make(shown, matvecs)
+    hessian.release()
+
+
+def quadrature(diagonal: list[float], off_diagonal: list[float], eps: float) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights of the Gauss rule of a tridiagonal matrix: its eigenvalues, and the squared first components of its vectors.
+
+    Nodes that agree to round-off, ``eps`` relative to the largest, are one: a run that goes on beyond all distinct
+    eigenvalues finds copies of those that repeat, and the eigenvectors of T share the weight between them at will.
+    """
+    if len(diagonal) == 1:
+        return np.array(diagonal), np.ones(1)
+    nodes, vectors = eigh_tridiagonal(np.array(diagonal), np.array(off_diagonal[: len(diagonal) - 1]))
+    weights = vectors[0] ** 2
+    group = np.r_[0, np.cumsum(np.diff(nodes) > _ROUND_OFF * eps * np.abs(nodes).max())]
+    merged = np.bincount(group, weights)
+    # Of several without weight any is their mean.
+    share = (weights + np.finfo(float).tiny) / np.bincount(group, weights + np.finfo(float).tiny)[group]
+    return np.bincount(group, share * nodes), merged
+
+
+def _lanczos(
+    hessian: Hessian, probe: Tensor, known: Tensor, num_steps: int
+) -> Iterator[tuple[list[float], list[float]]]:
+    """Diagonal and off-diagonal of T after each step from a probe, in the space orthogonal to the known vectors.
+
+    Unlike the run for eigenpairs it never restarts, since T must stay that of the probe, and it stops at an invariant
+    subspace, of which the rule is exact.
+    """
+    # Known vectors and basis in one storage: both are projected out, twice (Parlett 1998, §6.9).
+    basis = torch.cat([known, probe.new_empty((num_steps, len(probe)))])
+    size = len(known)
+    diagonal: list[float] = []
+    off_diagonal: list[float] = []
+    vector = _orthogonal(probe, known)
+    vector = vector / vector.norm()
+    for _ in range(num_steps):
+        basis[size] = vector
+        size += 1
+        (product,) = finite_products(hessian, vector[None])
+        diagonal.append(float(dot(vector, product)))
+        rest = _orthogonal(product, basis[:size])
+        beta = float(rest.double().norm())
+        yield diagonal, off_diagonal
+        if beta <= _ROUND_OFF * torch.finfo(probe.dtype).eps * max(map(abs, [*diagonal, *off_diagonal])):
+            return
+        off_diagonal.append(beta)
+        vector = rest / beta
+        # A short remainder of a long product is orthogonal only to the ratio of the two.
+        vector = _orthogonal(vector, basis[:size])
+        vector = vector / vector.norm()
+
+
+def _orthogonal(vector: Tensor, basis: Tensor) -> Tensor:
+    for _ in range(2):
+        vector = vector - (basis @ vector) @ basis
+    return vector
+
+
+def _known_pairs(problem: Problem, known: HessianDirections | None) -> tuple[np.ndarray, Tensor]:
+    """Converged pairs, values (k,) and orthonormal vectors (k, n), each once: with few parameters both ends hold the same."""
+    values: list[float] = []
+    vectors = problem.point.new_empty((0, problem.num_parameters))
+    for pairs in () if known is None else (known.largest, known.smallest):
+        for value, vector, converged in zip(pairs.values, pairs.vectors, pairs.converged, strict=True):
+            rest = _orthogonal(vector.to(problem.point), vectors)
+            if converged and float(rest.norm()) > _INDEPENDENT:
+                values.append(float(value))
+                vectors = torch.cat([vectors, rest[None] / rest.norm()])
+    return np.array(values), vectors
+
+
+def _assembled(
+    known: np.ndarray, rules: list[tuple[np.ndarray, np.ndarray]], n: int, num_steps: int, num_matvecs: int
+) -> SpectralDensity:
+    share = (n - len(known)) / n
+    nodes = np.concatenate([known, *(nodes for nodes, _ in rules)])
+    weights = np.concatenate([np.full(len(known), 1 / n), *(share * w / len(rules) for _, w in rules)])
+    probes = np.repeat(np.arange(-1, len(rules)), [len(known), *(len(nodes) for nodes, _ in rules)])
+    order = np.argsort(nodes, kind="stable")
+    bare = SpectralDensity(nodes[order], weights[order], probes[order], n, len(rules), num_steps, num_matvecs)
+    width = bare.largest - bare.smallest
+    bandwidth = _BANDWIDTH * (width or abs(bare.largest) or 1.0)
+    grid = np.linspace(bare.smallest - 4 * bandwidth, bare.largest + 4 * bandwidth, _POINTS)
+    upper, lower = _num_outliers(bare, 1), _num_outliers(bare, -1)
+    above, below = _ranked(bare, 1), _ranked(bare, -1)
+    return replace(
+        bare,
+        grid=grid,
+        density=bare.broadened(grid, bandwidth),
+        bandwidth=bandwidth,
+        outliers=(*above[:, :upper].mean(0).tolist(), *below[:, :lower].mean(0).tolist()),
+        bulk=(float(below[:, lower].min()), float(above[:, upper].max())),
+    )
+
+
+def _num_outliers(density: SpectralDensity, sign: int) -> int:
+    """How many values at the upper (sign 1) or lower (−1) end are clearly outside the rest.
+
+    An eigenvalue is the same in every probe, what stands for a part of the bulk is not; of a single probe it is not known.
+    """
+    if density.num_probes == 1:
+        return 0
+    values = sign * _ranked(density, sign)
+    bottom = (sign * density.nodes).min()
+    best = 0
+    for rank in range(1, values.shape[1]):
+        outer, inner = values[:, rank - 1], values[:, rank].max()
+        gap = outer.min() - inner
+        share = density.per_probe(lambda x, edge=inner: sign * x > edge).mean()
+        if share > _FEW or np.ptp(outer) > _AGREED * gap:
+            break
+        if gap > _GAP * (inner - bottom):
+            best = rank
+    return best
+
+
+def _ranked(density: SpectralDensity, sign: int) -> np.ndarray:
+    """Each probe's values from one end inwards, known ones among them, shape (num_probes, shortest): rank r of all is one value."""
+    rows = []
+    for probe in range(max(1, density.num_probes)):
+        # Where a run went on with round-off its nodes have the weight of round-off squared.
+        mine = ((density.probes == probe) | (density.probes < 0)) & (density.weights > _WEIGHTLESS)
+        rows.append(np.sort(density.nodes[mine])[::-sign])
+    shortest = min(map(len, rows))
+    return np.array([row[:shortest] for row in rows])
