@@ -7,7 +7,6 @@ samples, elements, or (cross-entropy with class weights or ``ignore_index``) the
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,43 +26,20 @@ _ELEMENTWISE = (
 )
 _SAMPLEWISE = (nn.MultiMarginLoss, nn.MultiLabelMarginLoss, F.multi_margin_loss, F.multilabel_margin_loss)
 
-_MODEL_NAMES = {"model", "net", "network", "module", "m", "nn"}
-_OUTPUT_NAMES = {"output", "outputs", "out", "input", "inputs", "pred", "preds", "prediction", "predictions"} | {
-    *("y_pred", "ypred", "yhat", "y_hat", "logits", "logit", "scores", "x")
-}
-
 
 @dataclass(frozen=True)
 class Normalizer:
     """How a known criterion divides.
 
     ``weight(output, target)`` is the number it divides by (or would, for a sum); ``summed`` tells that it does not
-    divide; ``regroups`` that its mean does not change when batches are merged and split.
+    divide; ``regroups`` that its mean does not change when batches are merged and split; ``elementwise`` that output
+    and target are meant to have one shape.
     """
 
     weight: Callable[[Tensor, Tensor], float]
     summed: bool = False
     regroups: bool = True
-
-
-def takes_model(loss: Any) -> bool | None:
-    """Whether ``loss`` is called as loss(model, batch), not criterion(output, target); None where nothing tells."""
-    if normalizer(loss) is not None or isinstance(loss, nn.modules.loss._Loss):
-        return False
-    try:
-        call = loss.forward if isinstance(loss, nn.Module) else loss
-        names = [
-            p.name
-            for p in inspect.signature(call).parameters.values()
-            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-        ]
-    except (TypeError, ValueError):
-        return None
-    if names and names[0].lower() in _MODEL_NAMES:
-        return True
-    if names and names[0].lower() in _OUTPUT_NAMES:
-        return False
-    return None
+    elementwise: bool = False
 
 
 def normalizer(loss: Any) -> Normalizer | None:
@@ -96,7 +72,7 @@ def normalizer(loss: Any) -> Normalizer | None:
         weight = _num_samples
     else:
         return None
-    return Normalizer(weight, reduction == "sum", regroups)
+    return Normalizer(weight, reduction == "sum", regroups, kind in _ELEMENTWISE)
 
 
 def _target_weight(output: Tensor, target: Tensor, *, weight: Tensor | None, ignore_index: int) -> float:

@@ -1,162 +1,16 @@
-"""The data of a problem: whatever holds batches, read once and kept, or streamed and proven repeatable."""
+"""What a batch is: tensors, whatever holds them; their common length, their bytes, rows of them, two batches as one."""
 
 from __future__ import annotations
 
-import copy
+import dataclasses
 import hashlib
-import itertools
-import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset
-
-# Samples a batch when a bare Dataset is given.
-_DATASET_BATCH = 256
-# How many batches of a streamed loader are compared entry by entry, so that a difference can be said in numbers.
-_REPEATED_BATCHES = 4
-
-
-_REPEAT = (
-    "expected a loader that gives the same batches in every pass, got {} (shuffling or augmentation), and it is larger "
-    "than the cache (cache_bytes=); pass shuffle=False and fixed transforms, or raise cache_bytes="
-)
-
-
-class Batches:
-    """Batches in a fixed order, the same in every pass.
-
-    Parameters
-    ----------
-    data
-        A DataLoader, a Dataset, one batch (tuple, list of tensors, dict, tensor, or None for a loss without data), a
-        list of batches, or any iterable of batches. A one-shot iterator is read once, which needs the cache.
-    prepare
-        Applied to every tensor: moves it to the device and to the model's precision.
-    cache_bytes
-        Up to this size the batches are kept (on the device); beyond it they are read anew in every pass.
-
-    Raises
-    ------
-    ValueError
-        For no batches at all, and for a loader that does not fit the cache and gives other batches in a second pass.
-    """
-
-    def __init__(self, data: Any, prepare: Callable[[Tensor | np.ndarray], Tensor], cache_bytes: int) -> None:
-        self._source, self._prepare = _as_iterable(data), prepare
-        self._cache: list[Any] | None = []
-        self._digests: list[bytes] | None = None
-        size = 0
-        with preserved_rng():
-            for raw in self._source:
-                batch = map_tensors(raw, prepare)
-                size += num_bytes(batch)
-                self._cache.append(batch)
-                if size > cache_bytes:
-                    self._cache = None
-                    break
-            if self._cache is None:
-                self._require_repeatable(cache_bytes)
-            elif not any(batch_size(batch) != 0 for batch in self._cache):
-                raise ValueError(
-                    "expected at least one batch of data with at least one sample, got none; "
-                    "check the data set's length, its filters, and drop_last"
-                )
-
-    @property
-    def cached(self) -> bool:
-        """Whether the batches are kept."""
-        return self._cache is not None
-
-    def __iter__(self) -> Iterator[Any]:
-        if self._cache is not None:
-            yield from self._cache
-            return
-        known, seen = self._digests, []
-        for number, raw in enumerate(self._source):
-            seen.append(_digest(raw))
-            if known is not None and known[number : number + 1] != seen[-1:]:
-                raise ValueError(_REPEAT.format(f"another batch {number} than in the first one"))
-            yield map_tensors(raw, self._prepare)
-        if known is not None and len(seen) != len(known):
-            raise ValueError(_REPEAT.format(f"{len(seen)} batches instead of {len(known)}"))
-        # Only a pass that came to its end tells what every other one must give.
-        self._digests = seen
-
-    @property
-    def columns(self) -> list[tuple[Tensor, ...]] | None:
-        """The kept batches as equally formed tuples of tensors, None where they are not: only such can be regrouped."""
-        if self._cache is None or not all(_is_flat(batch) for batch in self._cache):
-            return None
-        shapes = {tuple((t.shape[1:], t.dtype) for t in batch) for batch in self._cache}
-        return [tuple(batch) for batch in self._cache] if len(shapes) == 1 else None
-
-    def rebatch(self, rows: int) -> None:
-        """Merge and split the kept batches so that each has ``rows`` samples, the last one fewer."""
-        assert self.columns is not None
-        merged = [torch.cat(list(column)) for column in zip(*self.columns, strict=True)]
-        self._cache = list(zip(*(column.split(rows) for column in merged), strict=True))
-
-    def _require_repeatable(self, cache_bytes: int) -> None:
-        if iter(self._source) is self._source:
-            raise ValueError(
-                f"expected data that can be read again, got a one-shot iterator larger than the cache ({cache_bytes:,} bytes); "
-                "pass a DataLoader or a list, or raise cache_bytes="
-            )
-        first, second = (list(itertools.islice(iter(self), _REPEATED_BATCHES)) for _ in range(2))
-        for number, (a, b) in enumerate(zip(first, second, strict=True)):
-            difference = largest_difference(a, b)
-            if difference:
-                raise ValueError(
-                    _REPEAT.format(f"batch {number} with a difference of {difference:g} in the second one")
-                )
-        # The first whole pass; every later one is compared with it.
-        for _ in self:
-            pass
-
-
-class _PrivateLoader:
-    """A DataLoader whose passes draw from copies of its random generators, from the same state each time.
-
-    So the user's generators stay as they are, and a shuffling loader with a generator of its own repeats itself.
-    """
-
-    def __init__(self, loader: DataLoader) -> None:
-        self._loader = copy.copy(loader)
-        self._drawn: list[tuple[torch.Generator, Tensor]] = []
-        # torch refuses to set these on a finished loader; on a copy that nobody else has it does no harm.
-        own = vars(self._loader)
-        # Persistent workers belong to the pass that the user may be in.
-        own["_iterator"] = None
-        # Every pass draws a seed for the workers, without a generator from torch's global one.
-        own["generator"] = self._copied(loader.generator or torch.Generator("cpu").manual_seed(0))
-        own["sampler"] = self._sampler(loader.sampler)
-        if loader.batch_sampler is not None:
-            own["batch_sampler"] = self._sampler(loader.batch_sampler)
-
-    def __iter__(self) -> Iterator[Any]:
-        for generator, state in self._drawn:
-            generator.set_state(state)
-        return iter(self._loader)
-
-    def _sampler(self, sampler: Any) -> Any:
-        """A copy that draws from copies, of a sampler or of one inside a batch sampler."""
-        private = copy.copy(sampler)
-        if isinstance(getattr(sampler, "generator", None), torch.Generator):
-            private.generator = self._copied(sampler.generator)
-        if hasattr(sampler, "sampler"):
-            private.sampler = self._sampler(sampler.sampler)
-        return private
-
-    def _copied(self, generator: torch.Generator) -> torch.Generator:
-        twin = torch.Generator(generator.device)
-        twin.set_state(generator.get_state())
-        self._drawn.append((twin, generator.get_state()))
-        return twin
+from torch.nn.utils.rnn import PackedSequence
 
 
 def batch_size(batch: Any) -> int | None:
@@ -167,14 +21,22 @@ def batch_size(batch: Any) -> int | None:
 
 def tensors(batch: Any) -> list[Tensor]:
     """Every tensor inside a batch, in order."""
-    found: list[Tensor] = []
-    map_tensors(batch, lambda t: found.append(torch.as_tensor(t)) or t)
-    return found
+    return [as_tensor(leaf) for leaf in leaves(batch) if _is_numeric(leaf)]
+
+
+def as_tensor(given: Tensor | np.ndarray) -> Tensor:
+    """The tensor itself, or a copy of an array: torch knows neither negative strides nor foreign byte orders nor long doubles."""
+    if isinstance(given, Tensor):
+        return given
+    dtype = given.dtype.newbyteorder("=")
+    if dtype.kind in "fc" and dtype.itemsize > 8 * (1 + (dtype.kind == "c")):
+        dtype = np.dtype(np.float64 if dtype.kind == "f" else np.complex128)
+    return torch.tensor(np.ascontiguousarray(given, dtype=dtype).reshape(given.shape))
 
 
 def map_tensors(batch: Any, function: Callable[[Any], Any]) -> Any:
     """The batch with ``function`` applied to every tensor and numeric array, whatever holds them."""
-    if isinstance(batch, Tensor) or (isinstance(batch, np.ndarray) and batch.dtype.kind in "biufc"):
+    if _is_numeric(batch):
         return function(batch)
     if isinstance(batch, Mapping):
         items = {key: map_tensors(value, function) for key, value in batch.items()}
@@ -182,11 +44,66 @@ def map_tensors(batch: Any, function: Callable[[Any], Any]) -> Any:
             return type(batch)(items)  # type: ignore[call-arg]
         except TypeError:  # mappings that cannot be built from a dict
             return items
+    if isinstance(batch, PackedSequence):
+        # The lengths stay where they are: on the CPU.
+        data = function(batch.data)
+        order = {name: getattr(batch, name) for name in ("sorted_indices", "unsorted_indices")}
+        moved = {name: None if index is None else index.to(data.device) for name, index in order.items()}
+        return batch._replace(data=data, **moved)
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
         return type(batch)(*(map_tensors(value, function) for value in batch))
     if isinstance(batch, (tuple, list)):
         return type(batch)(map_tensors(value, function) for value in batch)
+    if _is_record(batch):
+        values = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch) if field.init}
+        return dataclasses.replace(batch, **{name: map_tensors(value, function) for name, value in values.items()})
     return batch
+
+
+def leaves(batch: Any) -> Iterator[Any]:
+    """What a batch holds at the ends of its tuples, lists, mappings and dataclasses, in the order of ``map_tensors``."""
+    if isinstance(batch, PackedSequence):
+        yield from (batch.data, *batch[1:])
+    elif isinstance(batch, Mapping):
+        for value in batch.values():
+            yield from leaves(value)
+    elif isinstance(batch, (tuple, list)):
+        for value in batch:
+            yield from leaves(value)
+    elif _is_record(batch):
+        for field in dataclasses.fields(batch):
+            if field.init:
+                yield from leaves(getattr(batch, field.name))
+    else:
+        yield batch
+
+
+def is_flat(batch: Any) -> bool:
+    """Whether the batch is a tuple or list of ordinary tensors of one length."""
+    return isinstance(batch, (tuple, list)) and can_be_parted(batch) and all(isinstance(t, Tensor) for t in batch)
+
+
+def can_be_parted(batch: Any) -> bool:
+    """Whether the batch holds nothing but ordinary tensors of one length, so that rows of it are a batch as well."""
+    return all(
+        isinstance(leaf, Tensor) and leaf.layout is torch.strided and not leaf.is_nested for leaf in leaves(batch)
+    ) and bool(batch_size(batch))
+
+
+def row_form(batch: Any) -> tuple[Any, ...]:
+    """Shape and type of one row of every tensor: batches of one such form can be merged."""
+    return tuple((t.shape[1:], t.dtype) for t in tensors(batch))
+
+
+def rows(batch: Any, start: int, stop: int | None = None) -> Any:
+    """Some rows of a batch that can be parted."""
+    return map_tensors(batch, lambda tensor: tensor[start:stop])
+
+
+def merged(first: Any, second: Any) -> Any:
+    """Two batches of one form as one."""
+    joined = iter([torch.cat(pair) for pair in zip(tensors(first), tensors(second), strict=True)])
+    return map_tensors(first, lambda _tensor: next(joined))
 
 
 def tensor_bytes(tensor: Tensor) -> bytes:
@@ -204,57 +121,36 @@ def largest_difference(a: Any, b: Any) -> float:
     left, right = tensors(a), tensors(b)
     if [t.shape for t in left] != [t.shape for t in right]:
         return float("inf")
-    return max(
-        (float((x.double() - y.double()).abs().max()) for x, y in zip(left, right, strict=True) if x.numel()),
-        default=0.0,
-    )
+    return max((_distance(x, y) for x, y in zip(left, right, strict=True) if x.numel()), default=0.0)
 
 
-def _digest(batch: Any) -> bytes:
-    """Identifies a batch by the bytes of its tensors."""
-    digest = hashlib.blake2b(digest_size=16)
-    for tensor in tensors(batch):
-        digest.update(repr((tuple(tensor.shape), tensor.dtype)).encode())
-        digest.update(tensor_bytes(tensor))
-    return digest.digest()
+def digest(batch: Any) -> bytes:
+    """Identifies a batch by the bytes of its tensors, and by its texts and numbers."""
+    found = hashlib.blake2b(digest_size=16)
+    for leaf in leaves(batch):
+        if _is_numeric(leaf):
+            tensor = as_tensor(leaf)
+            found.update(repr((tuple(tensor.shape), tensor.dtype)).encode())
+            # Sparse tensors have no one stretch of memory.
+            found.update(tensor_bytes(tensor if tensor.layout is torch.strided else tensor.to_dense()))
+        elif isinstance(leaf, (str, bytes, int, float, complex, np.generic)):
+            found.update(repr(leaf).encode())
+        elif isinstance(leaf, np.ndarray) and not leaf.dtype.hasobject:
+            found.update(leaf.tobytes())
+    return found.digest()
 
 
-@contextmanager
-def preserved_rng() -> Iterator[None]:
-    """Leave the random states of torch, numpy and Python as they were: a shuffling loader draws from them.
-
-    Only for the caller's own thread: these states are shared by the whole process.
-    """
-    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the legacy state is what transforms draw from
-    # Without CUDA in use there is no state of its to keep, and asking would start it.
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    with torch.random.fork_rng(devices=devices):
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(legacy)  # noqa: NPY002
+def _distance(x: Tensor, y: Tensor) -> float:
+    wide = torch.complex128 if x.is_complex() else torch.float64
+    x, y = x.to(wide), y.to(wide)
+    # What is not a number in both is the same.
+    different = ~((x == y) | ((x != x) & (y != y)))
+    return float((x - y).abs().masked_fill(~different, 0).nan_to_num(nan=float("inf")).max())
 
 
-def _as_iterable(data: Any) -> Iterable[Any]:
-    if isinstance(data, DataLoader):
-        return _PrivateLoader(data)
-    if isinstance(data, (Dataset, IterableDataset)):
-        return _as_iterable(DataLoader(data, batch_size=_DATASET_BATCH, shuffle=False))
-    if data is None or isinstance(data, (tuple, Mapping, Tensor, np.ndarray)):
-        return [data]
-    if isinstance(data, list):
-        return [data] if data and all(isinstance(item, (Tensor, np.ndarray)) for item in data) else data
-    if isinstance(data, Iterable) and not isinstance(data, (str, bytes)):
-        return data
-    raise TypeError(
-        f"expected data as a DataLoader, a Dataset, an (x, y) pair, a list of batches or a dict batch, got {type(data).__name__}"
-    )
+def _is_numeric(leaf: Any) -> bool:
+    return isinstance(leaf, Tensor) or (isinstance(leaf, np.ndarray) and leaf.dtype.kind in "biufc")
 
 
-def _is_flat(batch: Any) -> bool:
-    return (
-        isinstance(batch, (tuple, list))
-        and batch_size(batch) is not None
-        and all(isinstance(item, Tensor) for item in batch)
-    )
+def _is_record(batch: Any) -> bool:
+    return dataclasses.is_dataclass(batch) and not isinstance(batch, type)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import fnmatch
+import inspect
 from collections.abc import Callable, Iterable
 
 import torch
@@ -40,18 +41,27 @@ def single_device(model: nn.Module, device: torch.device | str | None) -> torch.
     """The device asked for, or the one that all of the model is on."""
     if device is not None:
         try:
-            return torch.empty(0, device=device).device
-        except (RuntimeError, AssertionError) as error:
-            raise ValueError(
+            found = torch.empty(0, device=device).device
+        except (RuntimeError, AssertionError, TypeError) as error:
+            raise (TypeError if isinstance(error, TypeError) else ValueError)(
                 f"expected a device that torch can use here, got {device!r} ({str(error).splitlines()[0]}); "
                 "leave device= out to compute where the model is"
             ) from error
+        return _computing(found)
     devices = {p.device for p in model.parameters()} | {b.device for b in model.buffers()}
     if len(devices) > 1:
         raise ValueError(
             f"expected a model on one device, got {', '.join(sorted(map(str, devices)))}; pass device= to gather it"
         )
-    return devices.pop() if devices else torch.device("cpu")
+    return _computing(devices.pop()) if devices else torch.device("cpu")
+
+
+def _computing(device: torch.device) -> torch.device:
+    if device.type == "meta":
+        raise ValueError(
+            "expected a device that holds numbers, got meta; load the weights, and pass a device that computes"
+        )
+    return device
 
 
 def select_parameters(
@@ -62,15 +72,9 @@ def select_parameters(
     if params is None:
         names = [name for name, p in named.items() if p.requires_grad]
     elif callable(params):
-        names = [name for name, p in named.items() if params(name, p)]
+        names = [name for name, p in named.items() if _picks(params, name, p)]
     else:
-        patterns = [params] if isinstance(params, str) else list(params)
-        for pattern in patterns:
-            if not fnmatch.filter(named, pattern):
-                raise ValueError(
-                    f"expected params= to name parameters of the model, got {pattern!r} which matches none of {', '.join(named)}"
-                )
-        names = [name for name in named if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
+        names = _matching(model, [params] if isinstance(params, str) else params)
     names = [name for name in names if named[name].numel()]
     if not names:
         raise ValueError("expected a model with trainable parameters, got none; set requires_grad or pass params=")
@@ -78,6 +82,39 @@ def select_parameters(
         if not named[name].is_floating_point():
             raise TypeError(f"expected real floating-point parameters, got {name} of dtype {named[name].dtype}")
     return names
+
+
+def _picks(predicate: Callable[[str, nn.Parameter], bool], name: str, parameter: nn.Parameter) -> bool:
+    try:
+        inspect.signature(predicate).bind(name, parameter)
+    except ValueError:  # some builtins have no signature
+        pass
+    except TypeError as error:
+        raise TypeError(
+            f"expected params= as a predicate of (name, parameter), got one that cannot be called so: {error}"
+        ) from error
+    return bool(predicate(name, parameter))
+
+
+def _matching(model: nn.Module, patterns: Iterable[str]) -> list[str]:
+    """Names of the parameters of which one name matches a pattern: a shared tensor has several."""
+    patterns = list(patterns) if isinstance(patterns, Iterable) else [patterns]
+    for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise TypeError(
+                f"expected params= as names, glob patterns or a predicate (name, parameter) -> bool, got {type(pattern).__name__}; "
+                "model.named_parameters() tells the names"
+            )
+    aliases: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        aliases.setdefault(id(parameter), []).append(name)
+    for pattern in patterns:
+        if not any(fnmatch.filter(names, pattern) for names in aliases.values()):
+            every = ", ".join(name for names in aliases.values() for name in names)
+            raise ValueError(
+                f"expected params= to name parameters of the model, got {pattern!r} which matches none of {every}"
+            )
+    return [names[0] for names in aliases.values() if any(fnmatch.filter(names, pattern) for pattern in patterns)]
 
 
 def common_dtype(parameters: Iterable[Tensor]) -> torch.dtype:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from landscape_widget.engine import criteria
+from landscape_widget.engine.calling import describe, in_short, in_words, misfit, of_two_arguments, takes_model, told
 from landscape_widget.engine.data import tensors
 
 _TARGET_KEYS = ("labels", "label", "targets", "target", "y")
@@ -39,18 +40,50 @@ class Objective:
         with torch.set_grad_enabled(self._differentiates):
             return self.value(named, batch).detach()
 
-    def value(self, named: Mapping[str, Tensor], batch: Any, *, check: bool = True) -> Tensor:
-        parameters = {f"model.{name}": value for name, value in named.items()}
-        value = torch.func.functional_call(self._module, parameters, (batch,), tie_weights=True)
-        if check and (not isinstance(value, Tensor) or value.numel() != 1):
-            got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+    def value(self, named: Mapping[str, Tensor], batch: Any) -> Tensor:
+        """The value at parameters of these names (the others as they are), differentiable; shape ().
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a loss that is no real scalar, and for tensors that do not fit together.
+        """
+        value = self.raw(named, batch)
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else in_short(value)
             raise ValueError(
                 f"expected the loss as a scalar tensor, got {got}; use reduction='mean' or average over the batch"
             )
-        return value.reshape(()) if check else value
+        if not value.is_floating_point():
+            raise ValueError(
+                f"expected the loss as a real floating-point number, got one of type {value.dtype}; "
+                "take .abs() or .real of complex values; what counts or picks (argmax, ==) has no gradient"
+            )
+        return value.reshape(())
+
+    def raw(self, named: Mapping[str, Tensor], batch: Any) -> Any:
+        """What the user's loss returns, whatever it is."""
+        parameters = {f"model.{name}": value for name, value in named.items()}
+        with told(batch):
+            return torch.func.functional_call(self._module, parameters, (batch,), tie_weights=True)
+
+    def parts(self, named: Mapping[str, Tensor], whole: Any, pieces: list[tuple[Any, slice]]) -> list[Tensor]:
+        """The values on a batch and on pieces of it, which are also given as rows of it.
+
+        A loss that sees only the model's output is given rows of that: the model is asked once.
+        """
+        if not self.takes_output:
+            return [self.plain(named, batch) for batch in (whole, *(piece for piece, _ in pieces))]
+        parameters = {f"model.{name}": value for name, value in named.items()}
+        with torch.set_grad_enabled(self._differentiates), told(whole):
+            cuts = [slice(None), *(rows for _, rows in pieces)]
+            values = torch.func.functional_call(self._module, parameters, (whole, cuts), tie_weights=True)
+        return [value.detach().reshape(()) for value in values]
 
     def output_and_target(self, batch: Any) -> tuple[Tensor, Tensor]:
-        return self._module.output_and_target(batch)
+        """What criterion(output, target) gets, at θ*."""
+        with told(batch):
+            return self._module.output_and_target(batch)
 
 
 class _LossModule(nn.Module):
@@ -63,24 +96,29 @@ class _LossModule(nn.Module):
         self._loss = (loss,)
         self._takes_output = takes_output
 
-    def forward(self, batch: Any) -> Any:
-        loss = self._loss[0]
-        return loss(*self.output_and_target(batch)) if self._takes_output else loss(self.model, batch)
+    def forward(self, batch: Any, cuts: list[slice] | None = None) -> Any:
+        if not self._takes_output:
+            return self._loss[0](self.model, batch)
+        output, target = self.output_and_target(batch)
+        if cuts is None:
+            return self._compared(output, target)
+        return [self._compared(output[cut], target[cut]) for cut in cuts]
+
+    def _compared(self, output: Any, target: Any) -> Any:
+        try:
+            return self._loss[0](output, target)
+        except Exception as error:
+            words = misfit(output, target, error)
+            if words is None:
+                raise
+            raise words from error
 
     def output_and_target(self, batch: Any) -> tuple[Any, Any]:
+        if batch is None:
+            raise ValueError("expected data for criterion(output, target), got none; pass data=, or write loss(model)")
         if isinstance(batch, Mapping):
-            keys = [key for key in _TARGET_KEYS if key in batch]
-            if len(keys) != 1:
-                raise ValueError(
-                    f"expected a dict batch with one of the keys {', '.join(_TARGET_KEYS)} for criterion(output, target), "
-                    f"got {', '.join(map(str, batch))}; "
-                    "write loss(model, batch) instead"
-                )
-            output, target = (
-                self.model(**{key: value for key, value in batch.items() if key != keys[0]}),
-                batch[keys[0]],
-            )
-        elif isinstance(batch, (tuple, list)) and len(batch) >= 2:
+            output, target = self._of_mapping(batch)
+        elif isinstance(batch, (tuple, list)) and len(batch) >= 2 and tensors(batch):
             *inputs, target = batch
             # ((x₁, x₂), y) and (x₁, x₂, y) both call model(x₁, x₂).
             if len(inputs) == 1 and isinstance(inputs[0], (tuple, list)):
@@ -88,56 +126,82 @@ class _LossModule(nn.Module):
             output = self.model(*inputs)
         else:
             raise ValueError(
-                f"expected batches (input, target) for criterion(output, target), got {describe(batch)}; write loss(model, batch) instead"
+                f"expected batches (input, target) for criterion(output, target), got {describe(batch)}; "
+                "convert numbers with torch.as_tensor, or write loss(model, batch) instead"
             )
         # Models of the transformers library wrap their output.
-        return getattr(output, "logits", output) if not isinstance(output, Tensor) else output, target
+        output = output if isinstance(output, Tensor) else getattr(output, "logits", output)
+        if output is None:
+            raise TypeError("expected a model that returns its output, got None; does its forward return something?")
+        return output, target
+
+    def _of_mapping(self, batch: Mapping[Any, Any]) -> tuple[Any, Any]:
+        keys = [key for key in _TARGET_KEYS if key in batch]
+        if len(keys) != 1:
+            raise ValueError(
+                f"expected a dict batch with one of the keys {', '.join(_TARGET_KEYS)} for criterion(output, target), "
+                f"got {', '.join(map(str, batch))}; "
+                "write loss(model, batch) instead"
+            )
+        target = batch[keys[0]]
+        inputs = {str(key): value for key, value in batch.items() if key != keys[0]}
+        known = _keywords(self.model)
+        if known is not None:
+            # File names and the like are not for the model.
+            inputs = {key: value for key, value in inputs.items() if key in known or tensors(value)}
+            if len(inputs) == 1 and not known.issuperset(inputs):
+                return self.model(*inputs.values()), target
+            foreign = [key for key in inputs if key not in known]
+            if foreign:
+                raise ValueError(
+                    f"expected a dict batch whose keys are arguments of the model ({', '.join(sorted(known))}), "
+                    f"got {', '.join(foreign)}; rename or drop them, or write loss(model, batch)"
+                )
+        return self.model(**inputs), target
 
 
 def resolve(model: nn.Module, loss: Callable[..., Any], first: Any) -> Objective:
-    """Find out how the loss wants to be called; where its signature does not tell, by calling it on the first batch."""
+    """Find out how the loss wants to be called; where its signature does not tell, by calling it on the first batch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a loss that cannot be called either way, with what was said.
+    """
+    loss = of_two_arguments(loss, has_data=first is not None)
     with_model = Objective(model, loss, False, None)
     with_output = Objective(model, loss, True, criteria.normalizer(loss))
-    takes_model = criteria.takes_model(loss)
-    if takes_model is not None:
-        return with_model if takes_model else with_output
-    errors = []
+    expects_model = takes_model(loss)
+    if expects_model is not None:
+        return with_model if expects_model else with_output
+    said, plain = [], None
     for objective in (with_output, with_model):
         try:
             # θ needs no gradient here; a loss may take one by its own inputs.
             with torch.enable_grad():
-                value = objective.value({}, first, check=False)
+                value = objective.raw({}, first)
             if isinstance(value, Tensor):
                 return objective
+            said.append(f"it returned {in_short(value)}")
         except Exception as error:  # noqa: BLE001 - any failure of the user's callable means "not called like this"
-            errors.append(f"{type(error).__name__}: {error}")
+            if plain is None and isinstance(error.__cause__, Exception) and in_words(error.__cause__) is not None:
+                plain = error
+            said.append(f"{type(error).__name__}: {error}")
+    # It was called as it wants to be, but the tensors do not fit together.
+    if plain is not None:
+        raise plain
     raise TypeError(
         "expected a loss that can be called as criterion(output, target) or as loss(model, batch), "
-        "but neither worked on the first batch: " + " / ".join(errors)
+        "but neither worked on the first batch: " + " / ".join(said)
     )
 
 
-@contextmanager
-def in_words() -> Iterator[None]:
-    """Say in words what torch says of tensors that do not fit together."""
+def _keywords(model: nn.Module) -> set[str] | None:
+    """Names of the arguments that the model takes; None where it takes any."""
     try:
-        yield
-    except RuntimeError as error:
-        said = str(error).splitlines()[0]
-        if "device" in said:
-            raise ValueError(
-                f"expected model, data and loss on one device, got: {said}; "
-                "move the tensors that the loss holds to the model's device, or pass device="
-            ) from error
-        if "dtype" in said or "scalar type" in said:
-            raise ValueError(
-                f"expected data and loss in the model's precision, and class labels as int64, got: {said}; "
-                "convert them with .to(dtype)"
-            ) from error
-        raise
-
-
-def describe(batch: Any) -> str:
-    """A batch in words, for messages."""
-    shapes = ", ".join(str(tuple(t.shape)) for t in tensors(batch))
-    return f"a {type(batch).__name__} batch with tensors of shape {shapes or '(none)'}"
+        parameters = inspect.signature(model.forward).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    return {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}

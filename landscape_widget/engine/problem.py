@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,26 +11,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from landscape_widget.engine.data import Batches, batch_size, preserved_rng
+from landscape_widget.engine.batches import preserved_rng
+from landscape_widget.engine.calling import in_short
+from landscape_widget.engine.data import as_tensor
+from landscape_widget.engine.fitting import called, own_copy, regrouped
 from landscape_widget.engine.model import common_dtype, private_copy, select_parameters, single_device
-from landscape_widget.engine.objective import describe, in_words, resolve
+from landscape_widget.engine.trial import check_differentiable, check_repeatable, why_not_finite
+from landscape_widget.engine.weighting import weighting
 
 if TYPE_CHECKING:
     from landscape_widget.engine.plane import Plane
 
 # Data up to this size are kept on the device.
 _CACHE_BYTES = 2**32
-# What a pass may keep for its backward pass; a Hessian-vector product takes about four times as much.
-_PASS_BYTES = 2**28
-# Samples that show whether batches can be regrouped, and how equal their outputs must be (round-off in float32).
-_FEW, _SAME_OUTPUT = 8, 1e-4
+# How far from θ* an unknown loss is tried, relative to each tensor's root mean square.
+_NEARBY = 0.05
 
 
 @dataclass(frozen=True)
-class _Term:
+class Term:
     """One batch of the sum L(θ) = Σ coefficient · loss(batch)."""
 
     batch: Any
@@ -48,15 +48,20 @@ class Problem:
     Parameters
     ----------
     model
-        Any ``torch.nn.Module``. Half-precision models are computed in float32 (see ``notes``).
+        Any ``torch.nn.Module``. Half-precision models are computed in float32 (see ``notes``). Buffers, such as
+        BatchNorm's running statistics, are no part of θ: they stay those of this model at every point, also at one
+        whose parameters are those of another checkpoint.
     loss
-        ``criterion(output, target) -> scalar`` (torch's own or any callable), or ``loss(model, batch) -> scalar``, a
-        mean over the batch. The first argument's name tells which; where it does not, the first batch is tried. A
-        torch criterion with ``reduction="sum"`` is divided by what its mean would divide by (see ``notes``).
+        ``criterion(output, target) -> scalar`` (torch's own or any callable); or ``loss(model, batch) -> scalar``, a
+        mean over the batch, which calls the model it is given; or, without data, ``loss(model) -> scalar``. The first
+        argument's name tells which; where it does not, the first batch is tried. A sum over the samples is divided:
+        a torch criterion with ``reduction="sum"`` by what its mean would divide by, any other by the number of samples
+        (see ``notes``).
     data
         A DataLoader, a Dataset, one ``(x, y)`` pair, a list of batches, a dict batch, or None for a loss without
         data. With a criterion, the last item of a batch is the target (of a dict: "labels", "target", "y" …) and the
-        others go to the model. What shuffles or augments is read once and kept.
+        others go to the model. A list of bare tensors is one batch, ``[x, y]``; only if loss(model, batch) cannot take
+        it, each tensor is a batch. What shuffles or augments is read once and kept.
     device
         Where to compute; the model's own device by default.
     params
@@ -64,7 +69,8 @@ class Problem:
         that require a gradient.
     batch_weight
         ``batch_weight(batch) -> float``: what the batch's mean loss is a mean over. Needed only where that cannot be
-        known.
+        known: for batches without a common length, and for several batches of a loss of your own that is neither a
+        mean nor a sum over samples (a mean over tokens, say), which is tried on a few samples.
     cache_bytes
         Data up to this size are kept on the device; larger loaders are read anew in every pass and must repeat
         themselves.
@@ -74,8 +80,9 @@ class Problem:
     TypeError, ValueError
         Before anything is computed, saying what was expected, what came and what to do: no trainable parameter,
         several devices, a loss that is no scalar, has no graph, or ignores the model it is given; a batch of unknown
-        weight; an empty or irreproducible loader; a loss that is not finite at θ* itself, or differs between two
-        evaluations.
+        weight; an empty or irreproducible loader; gradient checkpointing inside the model; a loss that is not finite at
+        θ* itself, or differs between two evaluations. Other errors of the model or the loss come as they are, with the
+        batch they were raised for.
 
     Examples
     --------
@@ -86,6 +93,8 @@ class Problem:
     3
     """
 
+    # Tensors made in inference mode could not be differentiated later.
+    @torch.inference_mode(mode=False)
     def __init__(
         self,
         model: nn.Module,
@@ -98,14 +107,20 @@ class Problem:
         cache_bytes: int = _CACHE_BYTES,
     ) -> None:
         if not isinstance(model, nn.Module):
-            raise TypeError(f"expected model as a torch.nn.Module, got {type(model).__name__}")
-        if not callable(loss):
+            got = f"the class {model.__name__}; pass {model.__name__}(...)" if isinstance(model, type) else None
+            raise TypeError(f"expected model as a torch.nn.Module, got {got or type(model).__name__}")
+        if not callable(loss) or isinstance(loss, type):
+            got = f"the class {loss.__name__}; pass {loss.__name__}()" if isinstance(loss, type) else None
             raise TypeError(
-                f"expected loss as criterion(output, target) or loss(model, batch), got {type(loss).__name__}"
+                f"expected loss as criterion(output, target) or loss(model, batch), got {got or type(loss).__name__}"
             )
         if batch_weight is not None and not callable(batch_weight):
             raise TypeError(
                 f"expected batch_weight as a function of a batch, got {batch_weight!r}; pass lambda batch: ..."
+            )
+        if not isinstance(cache_bytes, (int, float)) or isinstance(cache_bytes, bool) or not cache_bytes >= 0:
+            raise (ValueError if isinstance(cache_bytes, (int, float)) else TypeError)(
+                f"expected cache_bytes as a number of bytes, at least 0, got {cache_bytes!r}"
             )
         self.model_name = type(model).__name__
         self.loss_name = getattr(loss, "__name__", type(loss).__name__)
@@ -121,16 +136,33 @@ class Problem:
         for parameter in self._model.parameters():
             parameter.requires_grad_(False)
         self._point = torch.cat([chosen[name].detach().reshape(-1).to(self.dtype) for name in self._names])
-        with preserved_rng(), in_words():
-            self._batches = Batches(data, self._prepare, cache_bytes)
-            loss = copy.deepcopy(loss).to(self.device) if isinstance(loss, nn.Module) else loss
-            self._objective = resolve(self._model, loss, next(iter(self._batches)))
-            if self._objective.rule is not None and self._objective.rule.regroups and batch_weight is None:
-                self._regroup()
-            self._weigh(batch_weight)
-            self._objective.learn(self._named(self._point), next(self.terms()).batch)
-            self._check_differentiable([parameter for parameter in model.parameters() if parameter.requires_grad])
-            self._check_repeatable()
+        self._partable = False
+        with preserved_rng():
+            here = self._named(self._point)
+            self._objective, self._batches = called(
+                self._model, own_copy(loss, model, self.device), data, here, self._prepare, cache_bytes
+            )
+            if batch_weight is None:
+                self._partable = regrouped(self._objective, self._batches, self._point, self._value)
+            self._objective.learn(here, next(iter(self._batches)))
+            weights = weighting(
+                self._objective,
+                self._batches,
+                batch_weight,
+                lambda: [here, self._named(self._nearby())],
+            )
+            self._coefficients, self._num_samples = weights.coefficients, weights.num_samples
+            self.notes += weights.notes
+            batch = next(self.terms()).batch
+            outer = [parameter for parameter in model.parameters() if parameter.requires_grad]
+            check_differentiable(self._value, self._plain, self._point, batch, outer)
+            if not math.isfinite(value := self.loss()):
+                weighed = ((i, b) for i, (b, c) in enumerate(zip(self._batches, self._coefficients, strict=True)) if c)
+                raise ValueError(
+                    f"expected a finite loss at the model's own weights, got {value}; nothing around it can be measured"
+                    + why_not_finite(self._plain, self._point, here, weighed)
+                )
+            check_repeatable(self._plain, self._point, batch)
 
     @property
     def point(self) -> Tensor:
@@ -177,21 +209,44 @@ class Problem:
         -------
         numpy.ndarray
             Shape (p,), float64. NaN and inf are what the loss gave.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For points that are no real numbers, or of another shape; and what the loss itself raises.
         """
-        points = torch.as_tensor(points, dtype=self.dtype, device=self.device)
-        if points.dim() != 2 or points.shape[1] != self.num_parameters:
-            raise ValueError(f"expected points of shape (p, {self.num_parameters}), got {tuple(points.shape)}")
-        return self._evaluate(points)
+        return self._evaluate(self._points(points, 2))
 
     def plane_losses(
         self, plane: Plane, alphas: Sequence[float] | np.ndarray, betas: Sequence[float] | np.ndarray
     ) -> np.ndarray:
-        """Mean losses at the points (α_i, β_i) of a plane, shape (p,), float64; each point is built on the device from the origin."""
+        """Mean losses at the points (α_i, β_i) of a plane, shape (p,), float64; each point is built on the device from the origin.
+
+        Raises
+        ------
+        ValueError
+            For numbers of alphas and betas that differ, or a plane of another problem's dimension.
+        """
+        if plane.origin.shape != self._point.shape:
+            raise ValueError(
+                f"expected a plane in {self.num_parameters} dimensions, got one in {plane.origin.numel()}; "
+                "make it from this problem's point"
+            )
+        if np.shape(alphas) != np.shape(betas) or np.ndim(alphas) != 1:
+            raise ValueError(
+                f"expected as many alphas as betas, in one dimension each, got shapes {np.shape(alphas)} and {np.shape(betas)}"
+            )
         return self._evaluate(plane.point(float(a), float(b)) for a, b in zip(alphas, betas, strict=True))
 
-    def gradient(self, theta: Tensor | None = None) -> Tensor:
-        """∇L at θ (default θ*), shape (n,)."""
-        theta = self._point if theta is None else theta.detach().to(self._point)
+    def gradient(self, theta: Tensor | np.ndarray | None = None) -> Tensor:
+        """∇L at θ (default θ*), shape (n,).
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a θ that is no real vector of shape (n,); and what the loss itself raises.
+        """
+        theta = self._point if theta is None else self._points(theta, 1)
         # At a trained point the batches' gradients nearly cancel: they are added in float64.
         total = torch.zeros_like(theta, dtype=torch.float64)
         for term in self.terms():
@@ -212,13 +267,13 @@ class Problem:
                 stack.enter_context(torch.backends.cudnn.flags(enabled=False))
             yield
 
-    def terms(self) -> Iterator[_Term]:
+    def terms(self) -> Iterator[Term]:
         """The addends of L, one for each batch of positive weight."""
         for batch, coefficient in zip(self._batches, self._coefficients, strict=True):
             if coefficient:
-                yield _Term(batch, coefficient)
+                yield Term(batch, coefficient)
 
-    def term(self, theta: Tensor, term: _Term) -> Tensor:
+    def term(self, theta: Tensor, term: Term) -> Tensor:
         """One addend of L at θ, differentiable in θ to any order; shape ()."""
         return term.coefficient * self._objective.value(self._named(theta), term.batch)
 
@@ -227,15 +282,79 @@ class Problem:
         """Number of batches in a pass."""
         return sum(1 for c in self._coefficients if c)
 
+    @property
+    def keeps_data(self) -> bool:
+        """Whether the batches are kept on the device, so that every pass has the very same tensors; else they are read anew."""
+        return self._batches.cached
+
+    @property
+    def parts_samples(self) -> bool:
+        """Whether batches may be cut: no sample's output depends on the others in its batch, and the loss's mean is known."""
+        return self._partable
+
+    def head(self, term: Term, rows: int) -> Term:
+        """The term on its first ``rows`` samples only, with its own coefficient; the whole term where it cannot be cut."""
+        return Term(tuple(column[:rows] for column in term.batch), term.coefficient) if self._partable else term
+
+    def pieces(self, term: Term, rows: int) -> list[Term]:
+        """The term as a sum of terms of at most ``rows`` samples; the term alone where it cannot be cut."""
+        rule = self._objective.rule
+        if not self._partable or rule is None or len(term.batch[0]) <= rows:
+            return [term]
+        batches = list(zip(*(column.split(rows) for column in term.batch), strict=True))
+        if rule.summed:
+            return [Term(batch, term.coefficient) for batch in batches]
+        with torch.no_grad():
+            weights = [rule.weight(*self._objective.output_and_target(batch)) for batch in batches]
+        total = math.fsum(weights)
+        return [Term(b, term.coefficient * w / total) for b, w in zip(batches, weights, strict=True) if w]
+
+    def _points(self, given: Any, dimensions: int) -> Tensor:
+        """What a user gives as a point (n,) or as points (p, n), in the problem's precision and on its device."""
+        name, shape = (
+            ("theta", f"({self.num_parameters},)") if dimensions == 1 else ("points", f"(p, {self.num_parameters})")
+        )
+        try:
+            if isinstance(given, (tuple, list)):
+                given = torch.stack([as_tensor(p if isinstance(p, Tensor) else np.asarray(p)) for p in given])
+            points = as_tensor(given if isinstance(given, Tensor) else np.asarray(given, dtype=np.result_type(given)))
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(
+                f"expected {name} as a tensor or array of real numbers of shape {shape}, got {in_short(given)}"
+            ) from error
+        if points.is_complex():
+            raise TypeError(f"expected {name} of real numbers, got {points.dtype}; take .real")
+        if points.dim() != dimensions or points.shape[-1] != self.num_parameters:
+            raise ValueError(f"expected {name} of shape {shape}, got {tuple(points.shape)}")
+        return points.detach().to(self._point)
+
+    def _nearby(self) -> Tensor:
+        """A point near θ*, always the same one."""
+        draw = torch.randn(self.num_parameters, generator=torch.Generator("cpu").manual_seed(0), dtype=torch.float64)
+        steps = [
+            noise * (_NEARBY * (float(part.square().mean().sqrt()) or 1.0))
+            for noise, part in zip(self.split(draw.to(self._point)), self.split(self._point), strict=True)
+        ]
+        return self._point + torch.cat([step.reshape(-1) for step in steps])
+
     def _evaluate(self, points: Iterable[Tensor]) -> np.ndarray:
         values = []
         for theta in points:
             # Summed in float64 on the device: one transfer a point, no rounding from many small batches.
             total = torch.zeros((), dtype=torch.float64, device=self.device)
             for term in self.terms():
-                total += term.coefficient * self._objective.plain(self._named(theta), term.batch).double()
+                total += term.coefficient * self._plain(theta, term.batch).double()
             values.append(total)
         return torch.stack(values).cpu().numpy() if values else np.empty(0)
+
+    def _value(self, theta: Tensor, batch: Any) -> Tensor:
+        """The loss of one batch, in kernels that can be differentiated twice."""
+        with torch.enable_grad(), self.differentiable():
+            return self._objective.value(self._named(theta), batch)
+
+    def _plain(self, theta: Tensor, batch: Any) -> Tensor:
+        """The loss of one batch without a graph."""
+        return self._objective.plain(self._named(theta), batch)
 
     def _named(self, theta: Tensor) -> dict[str, Tensor]:
         return {
@@ -245,8 +364,7 @@ class Problem:
 
     def _prepare(self, tensor: Tensor | np.ndarray) -> Tensor:
         if isinstance(tensor, np.ndarray):
-            # torch knows neither negative strides nor foreign byte orders.
-            tensor = torch.tensor(np.ascontiguousarray(tensor, dtype=tensor.dtype.newbyteorder("=")))
+            tensor = as_tensor(tensor)
             # numpy makes float64 by default; torch models rarely want it.
             tensor = tensor.to(self.dtype) if tensor.is_floating_point() else tensor
         if tensor.dtype in (torch.float16, torch.bfloat16):
@@ -257,121 +375,6 @@ class Problem:
             tensor = tensor.to(self.dtype)
         # Always a copy, so that what the user later does to the data does not reach the surface.
         return tensor.detach().to(self.device, copy=True)
-
-    def _regroup(self) -> None:
-        """Merge and split the batches so that each pass takes as few calls as memory allows, where nothing else changes by it."""
-        columns = self._batches.columns
-        if columns is None:
-            return
-        # A few samples from both ends show whether an output depends on what else is in its batch: time-first
-        # sequences, batch statistics.
-        front = tuple(t[:_FEW] for t in columns[0])
-        back = tuple(t[-_FEW:] for t in columns[-1])
-        both = tuple(torch.cat(pair) for pair in zip(front, back, strict=True))
-        with torch.no_grad():
-            apart = [self._objective.output_and_target(part)[0] for part in (front, back)]
-            together = self._objective.output_and_target(both)[0]
-        if not all(isinstance(output, Tensor) and output.dim() for output in (*apart, together)):
-            return
-        if len(together) != len(both[0]) or any(output.shape[1:] != together.shape[1:] for output in apart):
-            return
-        if not float((together - torch.cat(apart)).abs().max()) <= _SAME_OUTPUT * float(together.abs().max()):
-            return
-        per_sample = self._saved_bytes(both) / len(together)
-        self._batches.rebatch(max(1, int(_PASS_BYTES / max(1.0, per_sample))))
-
-    def _saved_bytes(self, batch: Any) -> int:
-        """Memory that the loss of a batch keeps for its backward pass, without θ itself."""
-        leaf = self._point.clone().requires_grad_(True)
-        saved: dict[int, int] = {}
-
-        def keep(tensor: Tensor) -> Tensor:
-            if tensor.untyped_storage().data_ptr() != leaf.untyped_storage().data_ptr():
-                saved[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
-            return tensor
-
-        with torch.enable_grad(), self.differentiable(), saved_tensors_hooks(keep, lambda tensor: tensor):
-            self._objective.value(self._named(leaf), batch)
-        return sum(saved.values())
-
-    def _weigh(self, batch_weight: Callable[[Any], float] | None) -> None:
-        """One pass at θ*: every batch's weight, and from them the coefficients of L = Σ c_b · loss_b."""
-        rule, weights, sizes = self._objective.rule, [], []
-        for batch in self._batches:
-            sizes.append(batch_size(batch))
-            if batch_weight is not None:
-                weights.append(float(batch_weight(batch)))
-            elif rule is not None:
-                with torch.no_grad():
-                    weights.append(rule.weight(*self._objective.output_and_target(batch)))
-            else:
-                weights.append(math.nan if sizes[-1] is None else float(sizes[-1]))
-            if (len(weights) > 1 and any(map(math.isnan, weights))) or weights[-1] < 0 or math.isinf(weights[-1]):
-                raise ValueError(
-                    f"expected batches whose size can be read off their tensors' first dimension, "
-                    f"got {describe(batch)} as one of several; "
-                    "pass batch_weight=lambda batch: ... (the number of samples, tokens or elements that the batch's loss is a mean over)"
-                )
-        if math.isnan(weights[0]) and batch_weight is not None:
-            raise ValueError(f"expected batch_weight to return a number of at least 0, got {weights[0]}")
-        if math.isnan(weights[0]):
-            weights = [1.0]
-        total = math.fsum(weights)
-        if total <= 0:
-            raise ValueError(
-                "expected data with a positive total weight, got 0: every target is ignored or of weight 0"
-            )
-        if rule is None and batch_weight is None and len(weights) > 1:
-            self.notes.append(
-                "batches are weighted by their number of samples, since what this loss is a mean over is not known "
-                "(batch_weight= tells)"
-            )
-        summed = rule is not None and rule.summed
-        if summed:
-            self.notes.append(f"the summed loss is divided by {total:g} to give the mean")
-        self._num_samples = sum(sizes) if None not in sizes else None
-        self._coefficients = [(1 / total if summed else w / total) if w else 0.0 for w in weights]
-
-    def _check_differentiable(self, outer: list[nn.Parameter]) -> None:
-        """One gradient of one batch at θ*: the loss is a scalar whose graph reaches θ, and no parameter of the user's own model."""
-        leaf = self._point.clone().requires_grad_(True)
-        with torch.enable_grad(), self.differentiable():
-            value = self._objective.value(self._named(leaf), next(self.terms()).batch)
-            reached = [leaf, *outer]
-            gradient, *others = (
-                torch.autograd.grad(value, reached, allow_unused=True) if value.requires_grad else [None] * len(reached)
-            )
-        if gradient is not None and any(other is not None for other in others):
-            raise ValueError(
-                "expected a loss that uses the model it is given, got one that also uses the parameters of your own model: "
-                "that part would stay constant over the whole surface; write it as loss(model, batch) with that model only"
-            )
-        if gradient is None:
-            raise ValueError(
-                "expected a loss that depends on the model's parameters through a graph, got one without: .detach(), .item(), "
-                "argmax or torch.no_grad() cuts it, and so does a loss that uses another model than the one it is given"
-            )
-        recorded = float(value.detach())
-        plain = float(self._objective.plain(self._named(self._point), next(self.terms()).batch))
-        if abs(recorded - plain) > 1e-4 * abs(plain):
-            raise ValueError(
-                f"expected the same loss with and without a gradient being recorded, got {recorded:.8g} and {plain:.8g}; "
-                "the curvature would be that of another function than the surface"
-            )
-
-    def _check_repeatable(self) -> None:
-        value = self.loss()
-        if not math.isfinite(value):
-            raise ValueError(
-                f"expected a finite loss at the model's own weights, got {value}; nothing around it can be measured"
-            )
-        batch = next(self.terms()).batch
-        first, second = (float(self._objective.plain(self._named(self._point), batch)) for _ in range(2))
-        if abs(first - second) > 1e-5 * abs(first):
-            raise ValueError(
-                f"expected the same loss from two evaluations at the same weights, got {first:.8g} and {second:.8g} on the first batch; "
-                "a loss that draws random numbers needs a generator that it seeds itself"
-            )
 
 
 def _name(dtype: torch.dtype) -> str:

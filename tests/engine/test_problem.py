@@ -263,7 +263,7 @@ def test_small_batches_are_merged_and_large_ones_are_split(monkeypatch: pytest.M
     model, (x, y) = classifier(), samples()
     many = Problem(model, nn.CrossEntropyLoss(), batches((x, y), 8))
     assert many.num_terms == 1
-    monkeypatch.setattr("landscape_widget.engine.problem._PASS_BYTES", 5_000)
+    monkeypatch.setattr("landscape_widget.engine.fitting._PASS_BYTES", 5_000)
     few = Problem(model, nn.CrossEntropyLoss(), (x, y))
     assert few.num_terms >= 3
     assert few.loss() == pytest.approx(many.loss(), rel=1e-13)
@@ -689,7 +689,7 @@ def test_a_loss_without_data() -> None:
     problem = slice_problem(lambda x, y: x * x - y, at=(3.0, 1.0))
     assert problem.loss() == 8.0
     assert problem.num_samples is None
-    assert compute(problem, AXES, span=1.0, resolution=5, tolerance=0, progress=False).losses[2, 2] == 8.0
+    assert compute(problem, directions=AXES, span=1.0, resolution=5, tolerance=0, progress=False).losses[2, 2] == 8.0
 
 
 def test_losses_are_float64_means_at_the_points_and_keep_what_is_not_finite() -> None:
@@ -767,17 +767,3 @@ def test_no_samples_are_no_data() -> None:
     x, y = samples()
     with pytest.raises(ValueError, match="at least one sample, got none; check"):
         Problem(classifier(), nn.CrossEntropyLoss(), (x[:0], y[:0]))
-
-
-def test_how_batches_are_weighted_is_said_where_it_is_a_guess() -> None:
-    x, y = samples()
-    batches = [(x[:32], y[:32]), (x[32:], y[32:])]
-
-    def loss(output: Tensor, target: Tensor) -> Tensor:
-        return nn.functional.cross_entropy(output, target)
-
-    (note,) = Problem(classifier(), loss, batches).notes
-    assert "weighted by their number of samples" in note
-    assert Problem(classifier(), loss, (x, y)).notes == []
-    assert Problem(classifier(), loss, batches, batch_weight=lambda batch: len(batch[0])).notes == []
-    assert Problem(classifier(), nn.CrossEntropyLoss(), batches).notes == []

@@ -1,0 +1,110 @@
+"""One trial at θ*: what the loss must be before anything around it is measured."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from landscape_widget.engine.calling import describe
+from landscape_widget.engine.data import tensors
+
+# The loss of a batch at θ.
+BatchLoss = Callable[[Tensor, Any], Tensor]
+
+
+def check_differentiable(
+    value_of: BatchLoss, plain_of: BatchLoss, theta: Tensor, batch: Any, outer: list[nn.Parameter]
+) -> None:
+    """Raise ValueError for a loss whose graph does not reach θ, or reaches a parameter of the user's own model (``outer``).
+
+    Also for one that is another function where a gradient is recorded. One batch tells.
+    """
+    leaf = theta.clone().requires_grad_(True)
+    with torch.enable_grad(), _without_checkpoints():
+        value = value_of(leaf, batch)
+        reached = [leaf, *outer]
+        gradient, *others = (
+            torch.autograd.grad(value, reached, allow_unused=True) if value.requires_grad else [None] * len(reached)
+        )
+    if gradient is not None and any(other is not None for other in others):
+        raise ValueError(
+            "expected a loss that uses the model it is given, got one that also uses the parameters of your own model: "
+            "that part would stay constant over the whole surface; write it as loss(model, batch) with that model only"
+        )
+    if gradient is None:
+        raise ValueError(
+            "expected a loss that depends on the model's parameters through a graph, got one without: .detach(), .item(), "
+            "argmax or torch.no_grad() cuts it, and so does a loss that uses another model than the one it is given"
+        )
+    recorded = float(value.detach())
+    plain = float(plain_of(theta, batch))
+    if abs(recorded - plain) > 1e-4 * abs(plain):
+        raise ValueError(
+            f"expected the same loss with and without a gradient being recorded, got {recorded:.8g} and {plain:.8g}; "
+            "the curvature would be that of another function than the surface"
+        )
+
+
+def check_repeatable(plain_of: BatchLoss, theta: Tensor, batch: Any) -> None:
+    """Raise ValueError for a loss that draws random numbers."""
+    first, second = (float(plain_of(theta, batch)) for _ in range(2))
+    if abs(first - second) > 1e-5 * abs(first):
+        raise ValueError(
+            f"expected the same loss from two evaluations at the same weights, got {first:.8g} and {second:.8g} on the first batch; "
+            "a loss that draws random numbers needs a generator that it seeds itself"
+        )
+
+
+def why_not_finite(
+    plain_of: BatchLoss, theta: Tensor, named: Mapping[str, Tensor], batches: Iterable[tuple[int, Any]]
+) -> str:
+    """What makes the loss at θ NaN or infinite: a parameter, a batch's data, or what the loss makes of them; for a message."""
+    for name, part in named.items():
+        if not bool(part.isfinite().all()):
+            return f": the parameter {name} itself is not finite"
+    for number, batch in batches:
+        if math.isfinite(float(plain_of(theta, batch))):
+            continue
+        held = tensors(batch)
+        told = f". It is so for batch {number}, {describe(batch)}"
+        if any(not bool(t.isfinite().all()) for t in held):
+            return f"{told}, whose data are not finite"
+        if any(_whole_numbers(t) and bool((t < 0).all()) for t in held):
+            return (
+                f"{told}, whose labels are all negative: if they are ignored, the mean is 0/0; "
+                "pass batch_weight=lambda batch: ... (the number of labels that count), 0 for such a batch"
+            )
+        return told
+    return ""
+
+
+def _whole_numbers(tensor: Tensor) -> bool:
+    return bool(tensor.numel()) and not tensor.is_floating_point() and not tensor.is_complex()
+
+
+@contextmanager
+def _without_checkpoints() -> Iterator[None]:
+    """Refuse gradient checkpointing: it computes layers again when θ is no longer in the model, with other weights."""
+    refusal = (
+        "expected a model without gradient checkpointing, got one that recomputes layers in the backward pass, "
+        "which cannot be differentiated by θ; switch it off: it changes memory, not the loss"
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield
+        except RuntimeError as error:
+            if "torch.utils.checkpoint" in str(error):
+                raise ValueError(refusal) from error
+            raise
+    for warning in caught:
+        # The reentrant form cuts the graph, and only warns of it.
+        if "None of the inputs have requires_grad=True" in str(warning.message):
+            raise ValueError(refusal)
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
