@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from typing import Any
 
 from landscape_widget.engine.arguments import check_count, check_seed, check_tolerance
@@ -11,6 +12,7 @@ from landscape_widget.engine.plane import Plane
 from landscape_widget.engine.request import as_plane, as_problem, as_spans
 from landscape_widget.keywords import check_keywords, keywords
 from landscape_widget.landscape import Direction
+from landscape_widget.scheduler import scheduler
 from landscape_widget.session import Session
 from landscape_widget.view.settings import SETTINGS, checked_settings, resolutions
 from landscape_widget.view.widget import LandscapeWidget
@@ -53,8 +55,9 @@ def explore(
     max_resolution
         The finest grid a page may ask for, 2^k + 1.
     pause_when_unseen
-        Pause when no page has shown a sign of life for 150 s. By default only under Voila, so that its kernels can be
-        culled; elsewhere an overnight run goes on with the tab closed.
+        Pause when no page has shown a sign of life for 150 s. By default under Voila, so that its kernels can be
+        culled, and for what an earlier run of the same notebook cell made; otherwise an overnight run goes on with
+        the tab closed.
     device, params, batch_weight
         As in :class:`Problem`, where ``model`` is none.
     **settings
@@ -97,6 +100,8 @@ def explore(
     spans = as_spans(span)
     problem = as_problem(model, loss, data, device=device, params=params, batch_weight=batch_weight)
     own = () if directions is None else _own(as_plane(problem, directions))
+    cell = _cell() if pause_when_unseen is None else None
+    _retire(cell)
     widget = LandscapeWidget(max_resolution=max_resolution, **settings)
     widget.live = True
     # The widget keeps its session; the session and the engine thread know the widget only weakly.
@@ -110,6 +115,7 @@ def explore(
         own=own,
         spans=spans,
         pause_when_unseen=_under_voila() if pause_when_unseen is None else pause_when_unseen,
+        cell=cell,
     )
     return widget
 
@@ -118,6 +124,23 @@ def _own(plane: Plane) -> tuple[Direction, ...]:
     """The user's two axes, with keys that differ."""
     x, y = plane.directions
     return x, dataclasses.replace(y, key=f"{y.key}-y") if x.key == y.key else y
+
+
+def _cell() -> tuple[str, str] | None:
+    """The notebook cell that is being run and this run of it, where the front end tells them (JupyterLab, Notebook 7)."""
+    ipython = sys.modules.get("IPython")
+    request = getattr(ipython.get_ipython(), "parent_header", None) if ipython else None
+    if not isinstance(request, dict):
+        return None
+    cell, run = request.get("metadata", {}).get("cellId"), request.get("header", {}).get("msg_id")
+    return (str(cell), str(run)) if cell and run else None
+
+
+def _retire(cell: tuple[str, str] | None) -> None:
+    """Let what earlier runs of this cell made rest once nobody looks: its output is gone, but Jupyter keeps its widgets."""
+    for job in scheduler().jobs():
+        if cell and isinstance(job, Session) and job.cell and job.cell[0] == cell[0] and job.cell[1] != cell[1]:
+            job.pause_when_unseen = True
 
 
 def _under_voila() -> bool:

@@ -55,6 +55,11 @@ class Scheduler:
                 atexit.register(self.end)
             self._condition.notify()
 
+    def jobs(self) -> list[Job]:
+        """The jobs that are still kept by somebody, in the order of their turns."""
+        with self._condition:
+            return [job for reference in self._jobs if (job := reference()) is not None]
+
     def end(self) -> None:
         """Stop after the present chunk, for good, and wait for that."""
         with self._condition:

@@ -65,7 +65,9 @@ class Session:
     spans
         Half-widths of the first plane, in the window that the widget has now; None where they are to be found.
     pause_when_unseen
-        Whether to rest when no page has shown a sign of life for 150 s.
+        Whether to rest when no page has shown a sign of life for 150 s; may be set later.
+    cell
+        The notebook cell that made the widget, and which run of it; None where it is unknown or of no interest.
     """
 
     def __init__(
@@ -79,11 +81,12 @@ class Session:
         own: tuple[Direction, ...],
         spans: tuple[float, float] | None,
         pause_when_unseen: bool,
+        cell: tuple[str, str] | None = None,
     ) -> None:
         self.problem, self.tolerance, self.seed, self.own, self.spans = problem, tolerance, seed, own, spans
         self._first_window = widget.window
         self._widget = weakref.ref(widget)
-        self._pause_when_unseen = pause_when_unseen
+        self.pause_when_unseen, self.cell = pause_when_unseen, cell
         self._last_sign: float | None = None
         self._last_told = -float("inf")
         self._directions: dict[str, Direction] = {}
@@ -109,7 +112,7 @@ class Session:
         # A closed widget has no comm.
         if widget is None or widget.comm is None or self._last_sign is None:
             return False
-        if self._pause_when_unseen and self._clock() - self._last_sign > _UNSEEN:
+        if self.pause_when_unseen and self._clock() - self._last_sign > _UNSEEN:
             return False
         if not widget.running:
             self._tell(widget, force=True, status="paused", eta=None)

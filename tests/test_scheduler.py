@@ -95,6 +95,13 @@ class TestOrder:
             hand.wake(a)
         assert len(hand._jobs) == 1
 
+    def test_jobs_are_told_in_the_order_of_their_turns(self, log: list[str]):
+        hand, a, b, c = ByHand(), Work("a", log), Work("b", log), Work("c", log)
+        for job in (a, b, c, a):
+            hand.wake(job)
+        del job, b
+        assert hand.jobs() == [a, c]
+
     def test_all_are_flushed_whoever_works(self, log: list[str]):
         hand, a, b = ByHand(), Work("a", log, 9), Work("b", log, 9)
         hand.wake(a)

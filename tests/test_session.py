@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 import landscape_widget as lw
+from landscape_widget import exploration
 from landscape_widget import session as session_module
 from landscape_widget.landscape import Direction
 from landscape_widget.scheduler import scheduler
@@ -121,6 +122,9 @@ class Asleep:
 
     def wake(self, job: Any, *, first: bool = True) -> None:
         self.woken.append((weakref.ref(job), first))
+
+    def jobs(self) -> list[Any]:
+        return [job for reference, _ in self.woken if (job := reference()) is not None]
 
 
 @pytest.fixture(autouse=True)
@@ -524,12 +528,48 @@ class TestUnseen:
         self, make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, server: str, pauses: bool
     ):
         monkeypatch.setenv("SERVER_SOFTWARE", server)
-        assert make().session._pause_when_unseen is pauses
-        assert make(pause_when_unseen=not pauses).session._pause_when_unseen is not pauses
+        assert make().session.pause_when_unseen is pauses
+        assert make(pause_when_unseen=not pauses).session.pause_when_unseen is not pauses
+
+    def test_what_an_earlier_run_of_a_cell_made_pauses(
+        self, make: Callable[..., Bench], asleep: Asleep, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(exploration, "scheduler", lambda: asleep)
+        made = {}
+        for name, cell, settings in (
+            ("elsewhere", None, {}),
+            ("another cell", ("b", "1"), {}),
+            ("first run", ("a", "2"), {}),
+            ("told to go on", ("a", "2"), {"pause_when_unseen": False}),
+            ("second run", ("a", "3"), {}),
+            ("in the same run", ("a", "3"), {}),
+        ):
+            monkeypatch.setattr(exploration, "_cell", lambda cell=cell: cell)
+            made[name] = make(**settings)
+            made[name].hello()
+        assert [name for name, bench in made.items() if bench.session.pause_when_unseen] == ["first run"]
+
+    @pytest.mark.parametrize(
+        ("request_", "cell"),
+        [
+            ({"header": {"msg_id": "7"}, "metadata": {"cellId": "a"}}, ("a", "7")),
+            ({"header": {"msg_id": "7"}, "metadata": {}}, None),
+            ({}, None),
+            (None, None),
+        ],
+    )
+    def test_a_cell_is_known_where_the_front_end_tells_it(
+        self, monkeypatch: pytest.MonkeyPatch, request_: Any, cell: tuple[str, str] | None
+    ):
+        monkeypatch.setattr("IPython.get_ipython", lambda: type("Shell", (), {"parent_header": request_}))
+        assert exploration._cell() == cell
+
+    def test_outside_of_notebooks_there_is_no_cell(self):
+        assert exploration._cell() is None
 
     def test_a_preheated_kernel_of_voila_pauses_too(self, make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setenv("VOILA_PREHEAT", "True")
-        assert make().session._pause_when_unseen
+        assert make().session.pause_when_unseen
 
 
 class TestErrors:

@@ -24,7 +24,7 @@ from PIL import Image
 from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page
 
 TOKEN = "test"
-PATIENCE_MS = 90_000  # how long a page may take to do what a test waits for; a limit, never an expectation
+PATIENCE_MS = 180_000  # how long a page may take to do what a test waits for; a limit, never an expectation
 
 # WebGL without a GPU, and none of the browser's own calls to the outside.
 CHROMIUM_ARGUMENTS = [

@@ -238,6 +238,17 @@ def test_a_plane_seen_before_is_not_measured_again(lab: Lab):
     assert notebook.run(2) == calls
 
 
+def test_what_the_run_before_made_rests_when_nobody_looks_at_it(lab: Lab):
+    notebook = lab(
+        "made = []", SHOW_DIGITS.removesuffix("w") + "made.append(w)\nw", "[w.session.pause_when_unseen for w in made]"
+    )
+    notebook.run(0)
+    for _ in range(2):
+        notebook.run(1)
+        Surface(notebook.page).wait_until_done()
+    assert notebook.run(2) == "[True, False]"
+
+
 def test_a_reload_in_mid_stream_loses_nothing(lab: Lab):
     notebook = lab(SHOW_HELD, "go_on.set()")
     notebook.run(0)
