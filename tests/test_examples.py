@@ -119,10 +119,24 @@ def test_quadratic_rotates_its_eigenvectors_by_the_seed():
     np.testing.assert_allclose(torch.linalg.eigvalsh(hessian).flip(0), spectrum, atol=1e-12)
 
 
-@pytest.mark.parametrize("spectrum", [[], [[1.0]], 2.0, [np.nan, 1.0]])
+@pytest.mark.parametrize(
+    "spectrum", [[], [[1.0]], 2.0, [np.nan, 1.0], "steep", [1.0, "flat"], [[1.0], [1.0, 2.0]], None]
+)
 def test_quadratic_refuses_what_is_no_spectrum(spectrum):
     with pytest.raises(ValueError, match="expected spectrum as a list of finite eigenvalues"):
         examples.quadratic(spectrum)
+
+
+@pytest.mark.parametrize(("seed", "kind"), [("a", TypeError), (1.5, TypeError), (-1, ValueError)])
+def test_quadratic_refuses_what_is_no_seed(seed, kind):
+    with pytest.raises(kind, match="expected .*seed.*, got"):
+        examples.quadratic([2.0, 1.0], rotation_seed=seed)
+
+
+@pytest.mark.parametrize(("n", "m"), [("3", 4), (3, 4.0), (True, 1)])
+def test_toy_saddle_refuses_what_is_no_number_of_curvatures(n, m):
+    with pytest.raises(TypeError, match=r"expected [nm] as an integer, got .*; 2n \+ 1 is the number of parameters"):
+        examples.toy_saddle(n, m)
 
 
 @pytest.mark.parametrize(("n", "m"), [(0, 0), (3, 7), (3, -1)])

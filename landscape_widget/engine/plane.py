@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,8 +26,11 @@ class Plane:
 
     Raises
     ------
+    TypeError
+        For an origin that is no tensor, and for anything but two Directions.
     ValueError
-        For axes that are zero, not finite, of another length than the origin, or parallel (|cos| > 0.999).
+        For axes that are zero, not finite, of another length than the origin, or parallel (|cos| > 0.999), and for a
+        direction that was saved without its vector.
 
     Examples
     --------
@@ -43,6 +47,7 @@ class Plane:
     """
 
     def __init__(self, origin: Tensor, directions: tuple[Direction, Direction]) -> None:
+        _check(origin, directions)
         self.origin = origin
         self.directions = directions
         axes = [torch.as_tensor(d.vector).detach().to(origin).reshape(-1) for d in directions]
@@ -74,3 +79,21 @@ class Plane:
         axes = self.axes.double()
         coordinates = torch.linalg.solve(axes @ axes.T, axes @ difference)
         return float(coordinates[0]), float(coordinates[1]), float((difference - coordinates @ axes).norm())
+
+
+def _check(origin: Any, directions: Any) -> None:
+    if not isinstance(origin, Tensor):
+        raise TypeError(f"expected origin as a tensor (n,), such as problem.point, got {type(origin).__name__}")
+    given = list(directions) if isinstance(directions, (tuple, list)) else [directions]
+    if len(given) != 2 or not all(isinstance(direction, Direction) for direction in given):
+        kinds = ", ".join(type(direction).__name__ for direction in given) or "none"
+        raise TypeError(
+            f"expected two Directions, got {kinds}; hessian_directions, random_directions and gradient_direction make "
+            "them, and survey(..., directions=...) takes tensors as they are"
+        )
+    for direction in given:
+        if direction.vector is None:
+            raise ValueError(
+                f"expected a direction with its vector, got {direction.label!r} without: "
+                "a landscape is saved with its axes only by save(..., keep_directions=True)"
+            )

@@ -37,6 +37,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from landscape_widget.engine.arguments import check_seed
 from landscape_widget.engine.problem import Problem
 from landscape_widget.examples import data, known, networks, recipes
 
@@ -126,6 +127,11 @@ def toy_saddle(n: int, m: int, *, dtype: torch.dtype = torch.float64, device: De
     f(α, β) = ½ (1 + α d₁,N + β d₂,N)(Aα² + 2Bαβ + Cβ²) with A = d₁ᵀHd₁, B = d₁ᵀHd₂, C = d₂ᵀHd₂. With m > n a random plane
     tends to show a minimum where there is a saddle: s = (2m − 2n)/√(2n).
 
+    Raises
+    ------
+    TypeError, ValueError
+        Unless n and m are integers with 1 ≤ n and 0 ≤ m ≤ 2n.
+
     See Also
     --------
     known.toy_saddle : the whole spectrum.
@@ -151,6 +157,11 @@ def quadratic(
         Turn the eigenvectors by a random rotation of this seed. It is kept as a dense matrix, (n, n): for n up to a
         few thousand.
 
+    Raises
+    ------
+    TypeError, ValueError
+        For a spectrum that is no list of finite numbers, and a seed that is none.
+
     See Also
     --------
     known.quadratic : the spectrum in descending order, with its trace, index and s.
@@ -158,6 +169,7 @@ def quadratic(
     values = known.check_spectrum(spectrum)
     rotation = None
     if rotation_seed is not None:
+        check_seed(rotation_seed)
         gaussian = np.random.default_rng(rotation_seed).standard_normal((len(values), len(values)))
         rotation = torch.from_numpy(np.linalg.qr(gaussian).Q).to(dtype)
     return Problem(

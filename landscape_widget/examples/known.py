@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 import numpy.typing as npt
@@ -86,7 +87,10 @@ def digits_saddle() -> KnownAnswer:
 
 def check_spectrum(spectrum: npt.ArrayLike | Sequence[float]) -> Floats:
     """Return the spectrum as float64 (n,), or raise ValueError."""
-    values = np.asarray(spectrum, dtype=np.float64)
+    try:
+        values = np.asarray(spectrum, dtype=np.float64)
+    except (TypeError, ValueError):
+        values = np.empty(0)
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
         raise ValueError(
             f"expected spectrum as a list of finite eigenvalues, such as [2.0, 1.0, -0.5], got {spectrum!r}"
@@ -95,7 +99,10 @@ def check_spectrum(spectrum: npt.ArrayLike | Sequence[float]) -> Floats:
 
 
 def check_toy_size(n: int, m: int) -> None:
-    """Raise ValueError unless 1 ≤ n and 0 ≤ m ≤ 2n."""
+    """Raise TypeError unless n and m are integers, ValueError unless 1 ≤ n and 0 ≤ m ≤ 2n."""
+    for name, value in (("n", n), ("m", m)):
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise TypeError(f"expected {name} as an integer, got {value!r}; 2n + 1 is the number of parameters")
     if n < 1 or not 0 <= m <= 2 * n:
         raise ValueError(
             f"expected n ≥ 1 and 0 ≤ m ≤ 2n, got n = {n}, m = {m}; m of the 2n curvatures are +1, the others −1"

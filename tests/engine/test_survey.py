@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from landscape_widget import Landscape, Problem, compute, examples, hessian_directions, load, survey
+from landscape_widget import Direction, Landscape, Problem, compute, examples, hessian_directions, load, survey
 from landscape_widget.engine.directions import as_direction
 from landscape_widget.engine.grid import Grid
 from landscape_widget.engine.operators import Hessian
@@ -502,6 +502,27 @@ def test_model_loss_and_data_are_a_problem() -> None:
 def test_one_parameter_spans_no_plane() -> None:
     with pytest.raises(ValueError, match="expected a problem with at least two parameters.*params= chooses"):
         compute(examples.quadratic([2.0]), progress=False)
+
+
+@pytest.mark.parametrize(
+    ("origin", "directions", "kind", "message"),
+    [
+        ([0.0, 0.0], AXES, TypeError, "expected origin as a tensor .*, got list"),
+        (torch.zeros(2), AXES, TypeError, r"expected two Directions, got Tensor, Tensor; .*survey\(\.\.\., directions"),
+        (torch.zeros(2), 7, TypeError, "expected two Directions, got int"),
+        (torch.zeros(2), (), TypeError, "expected two Directions, got none"),
+        (torch.zeros(2), (Direction("a", "own", "a", "mine"),), TypeError, "expected two Directions, got Direction;"),
+        (
+            torch.zeros(2),
+            (Direction("a", "own", "a", "mine"),) * 2,
+            ValueError,
+            r"with its vector, got 'mine' without: .*save\(\.\.\., keep_directions=True\)",
+        ),
+    ],
+)
+def test_what_makes_no_plane_is_refused(origin: Any, directions: Any, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        Plane(origin, directions)
 
 
 def test_a_curvature_within_its_error_does_not_choose_the_window() -> None:
