@@ -157,7 +157,11 @@ class SpectralDensity:
         return max(abs(self.largest), abs(self.smallest)) / norm if norm else math.nan
 
     def fraction_below(self, value: float) -> Estimate:
-        """The share of eigenvalues below a value, such as −noise; the error is that between probes."""
+        """The share of eigenvalues below a value, such as −noise.
+
+        The error is that between probes; where many eigenvalues lie close to the value, nodes stand for several of them
+        and the share is only as good as their spacing there.
+        """
         return self.integral(lambda x: x < value)
 
     def integral(self, function: Callable[[np.ndarray], np.ndarray]) -> Estimate:

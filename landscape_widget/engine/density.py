@@ -24,6 +24,8 @@ _POINTS, _BANDWIDTH = 1024, 0.005
 # Values are outliers when the gap below them exceeds this share of the width of the rest, all of them on one side have
 # no more than this share of the eigenvalues, and the probes agree on each of them to within this share of its gap.
 _GAP, _FEW, _AGREED = 0.2, 0.05, 0.05
+# Relative widths below this are those of a single eigenvalue.
+_ONE_VALUE = 1e-6
 # A weight of round-off: one eigenvalue of ten million has 1e-7.
 _WEIGHTLESS = 1e-13
 # Of a unit vector, what must be left outside the other known ones for it to be known, too.
@@ -211,11 +213,15 @@ def _assembled(
     probes = np.repeat(np.arange(-1, len(rules)), [len(known), *(len(nodes) for nodes, _ in rules)])
     order = np.argsort(nodes, kind="stable")
     bare = SpectralDensity(nodes[order], weights[order], probes[order], n, len(rules), num_steps, num_matvecs)
-    width = bare.largest - bare.smallest
-    bandwidth = _BANDWIDTH * (width or abs(bare.largest) or 1.0)
+    width, size = bare.largest - bare.smallest, max(abs(bare.largest), abs(bare.smallest))
+    # One eigenvalue, many times, has a width of round-off.
+    bandwidth = _BANDWIDTH * ((width if width > _ONE_VALUE * size else size) or 1.0)
     grid = np.linspace(bare.smallest - 4 * bandwidth, bare.largest + 4 * bandwidth, _POINTS)
-    upper, lower = _num_outliers(bare, 1), _num_outliers(bare, -1)
     above, below = _ranked(bare, 1), _ranked(bare, -1)
+    upper = lower = 0
+    for _ in range(2):  # what is an outlier at one end makes the rest look narrower from the other
+        upper = _num_outliers(bare, 1, above, float(below[:, lower].min()))
+        lower = _num_outliers(bare, -1, below, float(above[:, upper].max()))
     return replace(
         bare,
         grid=grid,
@@ -226,15 +232,14 @@ def _assembled(
     )
 
 
-def _num_outliers(density: SpectralDensity, sign: int) -> int:
-    """How many values at the upper (sign 1) or lower (−1) end are clearly outside the rest.
+def _num_outliers(density: SpectralDensity, sign: int, ranked: np.ndarray, other_edge: float) -> int:
+    """How many values at the upper (sign 1) or lower (−1) end are clearly outside the rest, which ends at the other edge.
 
     An eigenvalue is the same in every probe, what stands for a part of the bulk is not; of a single probe it is not known.
     """
     if density.num_probes == 1:
         return 0
-    values = sign * _ranked(density, sign)
-    bottom = (sign * density.nodes).min()
+    values, bottom = sign * ranked, sign * other_edge
     best = 0
     for rank in range(1, values.shape[1]):
         outer, inner = values[:, rank - 1], values[:, rank].max()

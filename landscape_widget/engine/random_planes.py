@@ -26,6 +26,8 @@ _KEPT_BYTES = 2**30
 # A part of the spectrum counts as a bulk, whose quadratic forms are normal, if its every |λ| is below this share of
 # ‖H‖_F; spectra of fewer eigenvalues have none.
 _BULK, _SMALL = 0.05, 512
+# Of separate planes, how many must be of a kind for the normal approximation of its share.
+_RARE = 5
 # Planes simulated together.
 _CHUNK = 1000
 
@@ -49,8 +51,8 @@ def random_planes(problem: Problem, num_probes: int = 64, *, kind: str = "none",
     Returns
     -------
     RandomPlanes
-        Three probabilities with errors by the jackknife over directions, and the mean curvatures κ₋ and κ₊. Where all
-        planes agree the jackknife would say 0, and the error is that of num_probes/2 separate planes (Laplace's rule).
+        Three probabilities with errors by the jackknife over directions, and the mean curvatures κ₋ and κ₊. Where (nearly)
+        all planes agree the error is at least that of num_probes/2 separate planes that do (Laplace's rule).
 
     Raises
     ------
@@ -290,7 +292,9 @@ def _of_pairs(
     estimates = []
     for shown in _signs(a, b, c, eps):
         mean, sem = _over_pairs(shown.astype(float), m)
-        estimates.append(Estimate(mean, sem or _binomial_sem(mean, m // 2), cost))
+        # A few directions make what is rare; the jackknife cannot tell what one more of them would change.
+        rare = min(mean, 1 - mean) * (m // 2) < _RARE
+        estimates.append(Estimate(mean, max(sem, _binomial_sem(0.0, m // 2)) if rare else sem, cost))
     # Eigenvalues of (DᵀD)⁻¹DᵀHD, a 2 × 2 matrix, from its trace and discriminant.
     area = x * z - y**2
     half = (a * z - 2 * b * y + c * x) / (2 * area)
