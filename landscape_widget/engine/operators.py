@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+import copy
+import os
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from landscape_widget.engine.arguments import check_problem
-from landscape_widget.engine.problem import Problem
+from landscape_widget.engine.arguments import check_count, check_problem
+from landscape_widget.engine.data import num_bytes
+from landscape_widget.engine.differentiability import require_second_derivatives, told_in_words
+from landscape_widget.engine.problem import Problem, Term
+from landscape_widget.engine.products import (
+    DoubleBackward,
+    ForwardOverReverse,
+    KeptGraph,
+    Linearized,
+    Products,
+    graph_bytes,
+)
 
-# How torch says that an operation has no second derivative.
-_NOT_TWICE = ("is not implemented", "double backward", "once_differentiable")
+METHODS = ("auto", "double backward", "kept graph", "forward over reverse", "linearize")
+
+# Samples on which the memory of a product is measured: from two counts follows what one more sample takes.
+_FEW, _SOME = 2, 6
+# Beside the graph a product needs its own temporaries: at most about as much as half of the graph.
+_TEMPORARIES = 1.5
+# What a first ``linearize`` takes beside its products, in seconds, and how much of a product another way may save:
+# it is tried only when the products still to come would repay that.
+_TRACING, _PRODUCTS_OF_A_TRIAL, _SAVING = 1.2, 8, 0.3
+# Another way is taken only if it is clearly faster: round-off differs between them.
+_CLEARLY = 0.9
 
 
 class Hessian:
-    """H = ∇²L(θ), symmetric, shape (n, n), by double backward (Pearlmutter 1994): Hv = ∇(∇L · v).
+    """H = ∇²L(θ), symmetric, shape (n, n), known by its products Hv.
 
     The Hessian of the *mean* loss over the problem's data, the same for every way of batching them.
 
@@ -26,6 +49,18 @@ class Hessian:
         Whose loss.
     theta
         Where, shape (n,); θ* by default.
+    method
+        How products are made. "double backward": Hv = ∇(∇L · v) (Pearlmutter 1994), a graph for each micro-batch.
+        "kept graph": the same, with the graphs kept between products. "forward over reverse": forward mode through the
+        gradient. "linearize": the traced tangent of the gradient. "auto" starts with a kept graph where it fits
+        ``memory_budget``, else with double backward; where :meth:`expect` tells of enough products to repay the
+        trial, it tries the others and takes the fastest that agrees with double backward on a random vector. The
+        choice depends on time, and products of different ways on round-off: only a named method repeats itself bit for
+        bit in long runs.
+    memory_budget
+        Bytes that graphs may take: a quarter of the free memory by default. What a product takes is measured; data
+        whose samples can be parted are cut into micro-batches that fit. When memory runs out all the same, the
+        micro-batches are halved and the product is made again.
 
     Examples
     --------
@@ -35,24 +70,54 @@ class Hessian:
     >>> e = torch.eye(3, dtype=torch.float64)
     >>> sorted(round(x, 12) for x in torch.linalg.eigvalsh(H @ e).tolist())
     [-1.0, 1.0, 2.0]
+    >>> H.num_matvecs, H.method
+    (3, 'kept graph')
     """
 
-    def __init__(self, problem: Problem, theta: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        theta: Tensor | None = None,
+        *,
+        method: str = "auto",
+        memory_budget: int | None = None,
+    ) -> None:
         check_problem(problem)
+        if method not in METHODS:
+            raise ValueError(f"expected method {', '.join(map(repr, METHODS))}, got {method!r}")
+        if memory_budget is not None:
+            check_count(memory_budget, "memory_budget")
         self.problem = problem
         self.theta = problem.point if theta is None else torch.as_tensor(theta).detach().to(problem.point).clone()
         if self.theta.shape != problem.point.shape:
             raise ValueError(f"expected theta of shape ({problem.num_parameters},), got {tuple(self.theta.shape)}")
         self.num_matvecs = 0
-        """Hessian-vector products so far."""
-        # With one batch the graph of the gradient is built once and serves all products; with more it would not fit
-        # in memory.
-        self._kept: tuple[Tensor, Tensor] | None = None
+        """Hessian-vector products so far, without those of trials."""
+        self.num_trials = 0
+        """Products made to find the fastest way."""
+        self.graph_bytes: int | None = None
+        """Memory that the graphs of a whole product take, measured; None before the first product."""
+        self.micro_batch: int | None = None
+        """Largest number of samples in one graph; None where the batches are taken as they are."""
+        self._asked, self._memory_budget = method, memory_budget
+        self._products: Products | None = None
+        self._to_come = 0
+        self._pieces: list[Term] | None = None
+        self._tried: set[str] = set()
 
     @property
     def shape(self) -> tuple[int, int]:
         """(n, n)."""
         return self.theta.numel(), self.theta.numel()
+
+    @property
+    def method(self) -> str:
+        """How products are made; before the first one, how they were asked for."""
+        return self._asked if self._products is None else self._products.name
+
+    def expect(self, num_matvecs: int) -> None:
+        """Tell how many products are still to come, about: then a way that needs a set-up may be worth it."""
+        self._to_come = num_matvecs
 
     def __matmul__(self, v: Any) -> Any:
         """H @ v for v of shape (n,), or row by row for V of shape (k, n); numpy in, numpy out.
@@ -61,52 +126,171 @@ class Hessian:
         ------
         ValueError
             For another shape.
+        RuntimeError
+            Where the loss cannot be differentiated twice, naming the parameters.
+        MemoryError
+            Where not even one sample fits.
         """
         if isinstance(v, np.ndarray):
             return (self @ torch.tensor(v)).cpu().numpy().astype(np.float64)
-        if v.dim() == 2:
-            return torch.stack([self @ row for row in v])
-        if v.shape != self.theta.shape:
+        if v.dim() not in (1, 2) or v.shape[-1] != self.theta.numel():
             raise ValueError(f"expected a vector of shape ({self.theta.numel()},) or rows of it, got {tuple(v.shape)}")
-        v = v.detach().to(self.theta)
-        self.num_matvecs += 1
-        try:
-            return self._product(v)
-        except RuntimeError as error:
-            if not any(words in str(error) for words in _NOT_TWICE):
-                raise
-            raise RuntimeError(
-                f"expected a loss that can be differentiated twice, got {error}; "
-                "a surface along random directions needs no second derivative"
-            ) from error
-
-    def _product(self, v: Tensor) -> Tensor:
-        total = torch.zeros_like(self.theta)
-        for leaf, gradient in self._gradients():
-            if gradient.requires_grad:
-                (product,) = torch.autograd.grad(
-                    gradient, leaf, v, retain_graph=self._kept is not None, materialize_grads=True
-                )
-                total += product
-        return total
+        rows = v.detach().to(self.theta).reshape(-1, self.theta.numel())
+        if not len(rows):
+            return rows
+        began = self._now()
+        products = self._made(rows)
+        self.num_matvecs += len(rows)
+        self._to_come = max(0, self._to_come - len(rows))
+        if self._asked == "auto":
+            self._try_others((self._now() - began) / len(rows), rows)
+        return products.view(v.shape)
 
     def release(self) -> None:
-        """Free the kept graph; the next product builds it anew."""
-        self._kept = None
+        """Free what is kept between products; the next one builds it anew."""
+        self._products = None
 
-    def _gradients(self) -> Any:
-        """(leaf, gradient with graph) for each batch."""
-        if self._kept is not None:
-            yield self._kept
+    def _made(self, rows: Tensor) -> Tensor:
+        """The products; with halved micro-batches as often as memory runs out."""
+        while True:
+            try:
+                with told_in_words(self.problem, self.theta):
+                    if self._products is None:
+                        self._products = self._first_way()
+                    return self._products(rows)
+            except (RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                self._halve(error)
+
+    def _first_way(self) -> Products:
+        """The way that was asked for; of its own accord one that needs no set-up."""
+        if self.graph_bytes is None:
+            require_second_derivatives(self.problem, self.theta)
+            self._measure()
+        way = {
+            "double backward": DoubleBackward,
+            "kept graph": KeptGraph,
+            "forward over reverse": ForwardOverReverse,
+            "linearize": Linearized,
+        }.get(self._asked)
+        if way is None:
+            assert self.graph_bytes is not None
+            fits = self.problem.keeps_data and self.graph_bytes * _TEMPORARIES <= self._budget()
+            way = KeptGraph if fits else DoubleBackward
+        return way(self.problem, self.theta, self._terms)
+
+    def _terms(self) -> Iterable[Term]:
+        """The addends of L, cut into micro-batches."""
+        if self.micro_batch is None:
+            return self.problem.terms()
+        if self._pieces is None:
+            self._pieces = [
+                piece for term in self.problem.terms() for piece in self.problem.pieces(term, self.micro_batch)
+            ]
+        return self._pieces
+
+    def _measure(self) -> None:
+        """Measure what the graph of a product takes, on a few samples where batches can be cut, and cut them to fit."""
+        problem, first = self.problem, next(self.problem.terms())
+        if problem.parts_samples:
+            small, larger = (graph_bytes(problem, self.theta, problem.head(first, rows)) for rows in (_FEW, _SOME))
+            per_sample = max(1.0, (larger - small) / (_SOME - _FEW))
+            sizes = [len(term.batch[0]) for term in problem.terms()]
+            self.graph_bytes = int(per_sample * sum(sizes)) + small * len(sizes)
+            at_once = int(self._budget() / _TEMPORARIES / per_sample)
+            if at_once < max(sizes):
+                self.micro_batch = max(1, at_once)
+        else:
+            # The others are taken to need as much for each byte of data.
+            share = sum(num_bytes(term.batch) for term in problem.terms()) / max(1, num_bytes(first.batch))
+            self.graph_bytes = int(graph_bytes(problem, self.theta, first) * max(1.0, share))
+
+    def _halve(self, error: BaseException) -> None:
+        """Take half as many samples at a time, and keep nothing."""
+        self.release()
+        largest = self.micro_batch or 1
+        if self.micro_batch is None and self.problem.parts_samples:
+            largest = max(len(term.batch[0]) for term in self.problem.terms())
+        if largest == 1:
+            raise MemoryError(
+                "expected memory for a Hessian-vector product of one batch, got none; pass the data in smaller batches"
+            ) from error
+        self.micro_batch, self._pieces = largest // 2, None
+        if self._asked in ("auto", "kept graph", "linearize"):
+            self._asked = "double backward"
+        if self.theta.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _budget(self) -> int:
+        return self._memory_budget if self._memory_budget is not None else _quarter_of_free_memory(self.theta.device)
+
+    def _try_others(self, seconds: float, rows: Tensor) -> None:
+        """Try the other ways, once each, when the products still to come would repay the trial."""
+        current = self._products
+        assert current is not None
+        assert self.graph_bytes is not None
+        saved = self._to_come * seconds * _SAVING
+        if (
+            isinstance(current, DoubleBackward)
+            and not current.together
+            and len(rows) > 1
+            and "together" not in self._tried
+        ):
+            # A trial costs as much as these rows did.
+            if self._to_come * _SAVING > len(rows):
+                self._tried.add("together")
+                together = copy.copy(current)
+                together.together = True
+                self._try(lambda: together, rows)
             return
-        for term in self.problem.terms():
-            leaf = self.theta.detach().clone().requires_grad_(True)
-            with torch.enable_grad(), self.problem.differentiable():
-                value = self.problem.term(leaf, term)
-                if not value.requires_grad:
-                    continue
-                # A loss linear in θ has a gradient without a graph: its Hessian is zero.
-                (gradient,) = torch.autograd.grad(value, leaf, create_graph=True, materialize_grads=True)
-            if self.problem.num_terms == 1:
-                self._kept = leaf, gradient
-            yield leaf, gradient
+        if "others" in self._tried or saved < _TRACING + _PRODUCTS_OF_A_TRIAL * seconds:
+            return
+        self._tried.add("others")
+        probe = torch.randn(self.theta.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        probe = probe.to(self.theta)[None]
+        forward = self._try(lambda: ForwardOverReverse(self.problem, self.theta, self._terms), probe)
+        if forward and self.problem.keeps_data and 2 * self.graph_bytes * _TEMPORARIES <= self._budget():
+            self._try(lambda: Linearized(self.problem, self.theta, self._terms), probe)
+
+    def _try(self, make: Callable[[], Products], rows: Tensor) -> bool:
+        """Whether another way gives the same products; it is taken if it is also clearly faster."""
+        assert self._products is not None
+        reference, current = self._timed(self._products, rows)
+        try:
+            candidate = make()
+            first, _ = self._timed(candidate, rows)
+            again, seconds = self._timed(candidate, rows)
+        except Exception:  # noqa: BLE001 - whatever another way cannot do, the present one can
+            return False
+        tolerance = torch.finfo(rows.dtype).eps ** 0.5 * float(reference.norm())
+        if not all(float((products - reference).norm()) <= tolerance for products in (first, again)):
+            return False
+        if seconds < _CLEARLY * current:
+            self._products = candidate
+        return True
+
+    def _timed(self, products: Products, rows: Tensor) -> tuple[Tensor, float]:
+        began = self._now()
+        made = products(rows)
+        self.num_trials += len(rows)
+        return made, self._now() - began
+
+    def _now(self) -> float:
+        if self.theta.device.type == "cuda":
+            torch.cuda.synchronize(self.theta.device)
+        return time.perf_counter()
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # torch says it for the CPU by a plain RuntimeError.
+    return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator" in str(error)
+
+
+def _quarter_of_free_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] // 4
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
+    except (AttributeError, ValueError, OSError):  # not every system tells
+        return 2**30

@@ -18,7 +18,7 @@ from landscape_widget.engine.calling import in_short
 from landscape_widget.engine.data import as_tensor
 from landscape_widget.engine.fitting import called, own_copy, regrouped
 from landscape_widget.engine.model import common_dtype, private_copy, select_parameters, single_device
-from landscape_widget.engine.trial import check_differentiable, check_repeatable, why_not_finite
+from landscape_widget.engine.trial import check_differentiable, check_repeatable, cut_gradient, why_not_finite
 from landscape_widget.engine.weighting import weighting
 
 if TYPE_CHECKING:
@@ -163,6 +163,8 @@ class Problem:
                     + why_not_finite(self._plain, self._point, here, weighed)
                 )
             check_repeatable(self._plain, self._point, batch)
+            cut = cut_gradient(self._value, self._plain, self._point, self._nearby() - self._point, batch)
+            self.notes += [cut] if cut else []
 
     @property
     def point(self) -> Tensor:
@@ -275,7 +277,11 @@ class Problem:
 
     def term(self, theta: Tensor, term: Term) -> Tensor:
         """One addend of L at θ, differentiable in θ to any order; shape ()."""
-        return term.coefficient * self._objective.value(self._named(theta), term.batch)
+        return self.term_of(self.split(theta), term)
+
+    def term_of(self, parts: Sequence[Tensor], term: Term) -> Tensor:
+        """One addend of L as a function of θ's tensors, in the order of ``parameter_names``."""
+        return term.coefficient * self._objective.value(self._named_parts(parts), term.batch)
 
     @property
     def num_terms(self) -> int:
@@ -357,9 +363,12 @@ class Problem:
         return self._objective.plain(self._named(theta), batch)
 
     def _named(self, theta: Tensor) -> dict[str, Tensor]:
+        return self._named_parts(self.split(theta))
+
+    def _named_parts(self, parts: Sequence[Tensor]) -> dict[str, Tensor]:
         return {
             name: part if part.dtype == dtype else part.to(dtype)
-            for name, part, dtype in zip(self._names, self.split(theta), self._dtypes, strict=True)
+            for name, part, dtype in zip(self._names, parts, self._dtypes, strict=True)
         }
 
     def _prepare(self, tensor: Tensor | np.ndarray) -> Tensor:

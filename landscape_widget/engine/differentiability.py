@@ -1,0 +1,119 @@
+"""Whether a loss has second derivatives; if not, which parameters lack them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from landscape_widget.engine.problem import Problem, Term
+
+# How torch says that an operation has no second derivative.
+_NOT_TWICE = ("is not implemented", "double backward", "once_differentiable")
+# Samples that tell.
+_FEW = 16
+# How far a parameter is moved, in parts of its own size, to see whether the loss knows it: an argmax needs a long way.
+_MOVES = (0.3, 3.0)
+
+_ADVICE = (
+    "Leave these parameters out of θ with params=, or look along random directions, which need no second derivative"
+)
+
+
+@contextmanager
+def told_in_words(problem: Problem, theta: Tensor) -> Iterator[None]:
+    """Say in words what torch says of an operation without a second derivative, naming the parameters that it cuts off."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(words in str(error) for words in _NOT_TWICE):
+            raise
+        raise RuntimeError(
+            f"expected a loss that can be differentiated twice, got {error}; "
+            f"no second derivative for {_listed(_failing(problem, theta)) or 'θ'}. {_ADVICE}"
+        ) from error
+
+
+def require_second_derivatives(problem: Problem, theta: Tensor) -> None:
+    """Raise RuntimeError where products would silently leave out a part of the Hessian.
+
+    That is so for operations which say that they can be differentiated only once (``once_differentiable``): torch
+    refuses a second backward pass through them, but prunes the path when only θ is asked for. And for parameters on
+    which the loss depends without passing a gradient to them (argmax, rounding, detach). A parameter that the loss does
+    not use has no gradient either, rightly; what tells them apart is the loss with that parameter moved.
+    """
+    term = problem.head(next(problem.terms()), _FEW)
+    leaves, gradients = _gradients(problem, theta, term)
+    named = list(zip(problem.parameter_names, gradients, strict=True))
+    if _has_error(gradients):
+        once = [name for name, gradient in named if _has_error([gradient])]
+        raise RuntimeError(
+            "expected a loss that can be differentiated twice, got an operation marked once_differentiable; "
+            f"no second derivative for {_listed(once)}. {_ADVICE}"
+        )
+    cut = [name for i, (name, gradient) in enumerate(named) if gradient is None and _matters(problem, leaves, term, i)]
+    if cut:
+        raise RuntimeError(
+            f"expected a loss that can be differentiated twice in all of θ, got one that depends on {_listed(cut)} "
+            "but passes no gradient to it (argmax, rounding and .detach() cut it off); no second derivative for "
+            f"{_listed(cut)}. {_ADVICE}"
+        )
+
+
+def _matters(problem: Problem, leaves: list[Tensor], term: Term, index: int) -> bool:
+    """Whether the loss changes when one parameter is moved."""
+    with torch.no_grad():
+        parts = [leaf.detach() for leaf in leaves]
+        here, at = float(problem.term_of(parts, term)), parts[index]
+        draw = torch.randn(at.shape, generator=torch.Generator().manual_seed(index), dtype=torch.float64)
+        step = draw.to(at) * (float(at.abs().mean()) or 1.0)
+        for move in _MOVES:
+            parts[index] = at + move * step
+            if float(problem.term_of(parts, term)) != here:
+                return True
+    return False
+
+
+def _has_error(gradients: list[Tensor | None]) -> bool:
+    """Whether the graph holds a node that torch has put there to refuse differentiation."""
+    seen, todo = set(), [gradient.grad_fn for gradient in gradients if gradient is not None]
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node.name().endswith("Error"):
+            return True
+        todo += [following for following, _ in node.next_functions]
+    return False
+
+
+def _failing(problem: Problem, theta: Tensor) -> list[str]:
+    """Names of the parameters whose gradient cannot be differentiated."""
+    leaves, gradients = _gradients(problem, theta, problem.head(next(problem.terms()), _FEW))
+    names = []
+    for name, gradient in zip(problem.parameter_names, gradients, strict=True):
+        if gradient is None or not gradient.requires_grad:
+            continue
+        try:
+            torch.autograd.grad(gradient.sum(), leaves, retain_graph=True, allow_unused=True)
+        except RuntimeError:
+            names.append(name)
+    return names
+
+
+def _gradients(problem: Problem, theta: Tensor, term: Term) -> tuple[list[Tensor], list[Tensor | None]]:
+    """The parameters as leaves of their own, and their gradients with graph; None where the loss does not reach one."""
+    leaves = [part.detach().clone().requires_grad_(True) for part in problem.split(theta)]
+    with torch.enable_grad(), problem.differentiable():
+        value = problem.term_of(leaves, term)
+        if not value.requires_grad:
+            return leaves, [None] * len(leaves)
+        return leaves, list(torch.autograd.grad(value, leaves, create_graph=True, allow_unused=True))
+
+
+def _listed(names: list[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(repr, names[:most])) + more

@@ -1,0 +1,160 @@
+"""Ways to make the product of a Hessian with vectors; they differ in set-up, memory and speed, not in what they give.
+
+Each way takes rows of vectors, shape (k, n), and goes over the loss's micro-batches; H is the sum of theirs.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+from landscape_widget.engine.data import tensors
+from landscape_widget.engine.problem import Problem, Term
+
+Terms = Callable[[], Iterable[Term]]
+Graph = tuple[Tensor, Tensor]
+
+_FEW = 8
+
+
+class Products(Protocol):
+    """One way to make products."""
+
+    name: str
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """H @ V for rows V, shape (k, n)."""
+        ...
+
+
+class DoubleBackward:
+    """∇(∇L · v) (Pearlmutter 1994): a graph of the gradient for each micro-batch, used for all rows, then freed.
+
+    ``together`` maps the second backward pass over all rows at once instead of one after the other.
+    """
+
+    name = "double backward"
+
+    def __init__(self, problem: Problem, theta: Tensor, terms: Terms, *, together: bool = False) -> None:
+        self._problem, self._theta, self._terms = problem, theta, terms
+        self.together = together
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        total = torch.zeros_like(rows)
+        for graph in self._graphs():
+            if graph is not None:
+                total += self._pull_back(*graph, rows)
+        return total
+
+    def _graphs(self) -> Iterator[Graph | None]:
+        for term in self._terms():
+            yield gradient_graph(self._problem, self._theta, term)
+
+    def _pull_back(self, leaf: Tensor, gradient: Tensor, rows: Tensor) -> Tensor:
+        if self.together and len(rows) > 1:
+            (products,) = torch.autograd.grad(
+                gradient, leaf, rows, retain_graph=True, is_grads_batched=True, materialize_grads=True
+            )
+            return products
+        return torch.stack(
+            [torch.autograd.grad(gradient, leaf, v, retain_graph=True, materialize_grads=True)[0] for v in rows]
+        )
+
+
+class KeptGraph(DoubleBackward):
+    """Double backward whose graphs are made by the first product and kept: every later one is a single backward pass."""
+
+    name = "kept graph"
+
+    def __init__(self, problem: Problem, theta: Tensor, terms: Terms, *, together: bool = False) -> None:
+        super().__init__(problem, theta, terms, together=together)
+        self._kept: list[Graph | None] | None = None
+
+    def _graphs(self) -> Iterator[Graph | None]:
+        if self._kept is not None:
+            yield from self._kept
+            return
+        kept = []
+        for graph in super()._graphs():
+            kept.append(graph)
+            yield graph
+        # Only a product that came to its end has all graphs.
+        self._kept = kept
+
+
+class ForwardOverReverse:
+    """The derivative of the gradient along v, by forward mode over reverse mode: nothing is kept between products."""
+
+    name = "forward over reverse"
+
+    def __init__(self, problem: Problem, theta: Tensor, terms: Terms) -> None:
+        self._problem, self._theta, self._terms = problem, theta, terms
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        total = torch.zeros_like(rows)
+        for term in self._terms():
+            gradient = _gradient_function(self._problem, term)
+            with self._problem.differentiable():
+                total += torch.stack([torch.func.jvp(gradient, (self._theta,), (v,))[1] for v in rows])
+        return total
+
+
+class Linearized:
+    """``torch.func.linearize`` of the gradient: traced once with all constants folded, then only the tangents are computed."""
+
+    name = "linearize"
+
+    def __init__(self, problem: Problem, theta: Tensor, terms: Terms) -> None:
+        # torch warns of its own constants. Filters are the process's: one more for good is safer than to put them
+        # back in a thread.
+        warnings.filterwarnings("ignore", message="Attempted to insert a get_attr Node", category=UserWarning)
+        # On what forward mode cannot do, tracing it has ended the process: it is tried untraced first, on few samples.
+        first = next(iter(terms()))
+        ForwardOverReverse(problem, theta, lambda: [problem.head(first, _FEW)])(theta[None])
+        with problem.differentiable():
+            self._tangents = [torch.func.linearize(_gradient_function(problem, t), theta)[1] for t in terms()]
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        total = torch.zeros_like(rows)
+        for tangent in self._tangents:
+            total += torch.stack([tangent(v) for v in rows])
+        return total
+
+
+def gradient_graph(problem: Problem, theta: Tensor, term: Term) -> Graph | None:
+    """θ and the gradient of one addend of L with its graph; None where the addend's Hessian is zero."""
+    leaf = theta.detach().clone().requires_grad_(True)
+    with torch.enable_grad(), problem.differentiable():
+        value = problem.term(leaf, term)
+        if not value.requires_grad:
+            return None
+        # A loss linear in θ has a gradient without a graph.
+        (gradient,) = torch.autograd.grad(value, leaf, create_graph=True, materialize_grads=True)
+    return (leaf, gradient) if gradient.requires_grad else None
+
+
+def graph_bytes(problem: Problem, theta: Tensor, term: Term) -> int:
+    """Memory that the graph of one addend's gradient holds, measured: what its two passes save, without θ and the data."""
+    known = {t.untyped_storage().data_ptr() for t in tensors(term.batch)}
+    saved: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        # Held until counted: freed memory would be counted under the same address.
+        graph = gradient_graph(problem, theta, term)
+    saved.pop(graph[0].untyped_storage().data_ptr() if graph else 0, None)
+    return sum(saved.values())
+
+
+def _gradient_function(problem: Problem, term: Term) -> Callable[[Tensor], Any]:
+    return torch.func.grad(lambda theta: problem.term(theta, term))

@@ -1,0 +1,285 @@
+"""The ways to make Hessian-vector products: the same numbers, each within its memory, the fastest that is right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from landscape_widget import Problem
+from landscape_widget.engine import operators, products
+from landscape_widget.engine.operators import METHODS, Hessian
+
+from .problems import ARCHITECTURES, dense_hessian, make
+
+# torch has no forward mode for these: nn.MSELoss and LSTMs.
+NO_FORWARD_MODE = {"tied", "frozen", "lstm", "dict_batches", "two_inputs", "nested_inputs"}
+
+
+def identity(H: Hessian) -> Tensor:
+    return torch.eye(H.shape[0], dtype=H.theta.dtype, device=H.theta.device)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", sorted(set(ARCHITECTURES) - NO_FORWARD_MODE))
+def test_every_way_gives_the_dense_hessian(name: str, method: str, device: str) -> None:
+    case = make(name)
+    H = Hessian(case.problem(device=device), method=method)
+    torch.testing.assert_close((H @ identity(H)).cpu(), dense_hessian(case), rtol=1e-9, atol=1e-12)
+    assert H.method == (method if method != "auto" else "kept graph")
+
+
+@pytest.mark.parametrize("method", ["forward over reverse", "linearize"])
+def test_what_forward_mode_cannot_do_is_an_error_and_not_the_end_of_the_process(method: str) -> None:
+    H = Hessian(make("tied").problem(), method=method)
+    with pytest.raises(RuntimeError):
+        _ = H @ identity(H)[0]
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_rows_together_give_the_dense_hessian(name: str) -> None:
+    case = make(name)
+    problem = case.problem()
+    made = products.DoubleBackward(problem, problem.point, problem.terms, together=True)
+    eye = torch.eye(problem.num_parameters, dtype=problem.dtype)
+    torch.testing.assert_close(made(eye), dense_hessian(case), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["mlp", "conv_batchnorm", "attention"])
+@pytest.mark.parametrize("micro_batch", [1, 7, 16])
+def test_micro_batches_add_up(name: str, micro_batch: int) -> None:
+    """Ragged pieces, class weights and ignored targets among them."""
+    case = make(name)
+    H = Hessian(case.problem(), method="double backward")
+    H.micro_batch = micro_batch
+    H.graph_bytes = 0  # as if measured
+    assert max(len(term.batch[0]) for term in H._terms()) <= micro_batch
+    V = torch.randn(3, H.shape[0], dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    torch.testing.assert_close(H @ V, V @ dense_hessian(case), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_micro_batches_of_weighted_and_ignored_targets(reduction: str) -> None:
+    generator = torch.Generator().manual_seed(2)
+    x = torch.randn(50, 5, dtype=torch.float64, generator=generator)
+    y = torch.randint(0, 3, (50,), generator=generator)
+    y[3:20] = -100
+    loss = nn.CrossEntropyLoss(weight=torch.tensor([0.2, 1.0, 3.0], dtype=torch.float64), reduction=reduction)
+    torch.manual_seed(0)
+    problem = Problem(nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)).double(), loss, (x, y))
+    whole, parted = Hessian(problem), Hessian(problem)
+    parted.micro_batch, parted.graph_bytes = 6, 0
+    assert len(list(parted._terms())) >= 6
+    torch.testing.assert_close(parted @ identity(parted), whole @ identity(whole), rtol=1e-9, atol=1e-12)
+
+
+def mlp(rows: int = 256) -> Problem:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(10, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 4))
+    return Problem(model, nn.CrossEntropyLoss(), (torch.randn(rows, 10), torch.arange(rows) % 4))
+
+
+def saved_bytes(problem: Problem) -> int:
+    """What the graph of the whole gradient keeps, counted apart from the engine's own measure."""
+    found: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        found[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    leaf = problem.point.clone().requires_grad_(True)
+    with saved_tensors_hooks(keep, lambda t: t):
+        value = sum((problem.term(leaf, term) for term in problem.terms()), torch.zeros(()))
+        (gradient,) = torch.autograd.grad(value, leaf, create_graph=True)
+    assert gradient.requires_grad
+    return sum(t.untyped_storage().nbytes() for t in found.values())
+
+
+def test_the_memory_of_a_product_is_measured() -> None:
+    problem = mlp()
+    H = Hessian(problem)
+    assert H.graph_bytes is None
+    _ = H @ problem.point
+    assert H.graph_bytes is not None
+    # The counted one includes θ and the data.
+    assert H.graph_bytes == pytest.approx(saved_bytes(problem), rel=0.1)
+
+
+def test_a_budget_below_the_whole_graph_makes_micro_batches_and_keeps_nothing() -> None:
+    problem = mlp()
+    v = torch.randn(problem.num_parameters, generator=torch.Generator().manual_seed(0))
+    whole = Hessian(problem)
+    expected = whole @ v
+    assert whole.graph_bytes is not None
+    small = Hessian(problem, memory_budget=whole.graph_bytes // 4)
+    torch.testing.assert_close(small @ v, expected, rtol=1e-4, atol=1e-6)
+    assert (whole.method, whole.micro_batch) == ("kept graph", None)
+    assert small.method == "double backward"
+    assert small.micro_batch is not None
+    largest = products.graph_bytes(problem, problem.point, next(iter(small._terms())))
+    assert largest <= whole.graph_bytes // 4
+
+
+def test_data_read_anew_are_never_kept_in_a_graph() -> None:
+    x, y = torch.randn(64, 10), torch.arange(64) % 4
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=16)
+    torch.manual_seed(0)
+    problem = Problem(nn.Linear(10, 4), nn.CrossEntropyLoss(), loader, cache_bytes=100)
+    H = Hessian(problem)
+    _ = H @ problem.point
+    assert H.method == "double backward"
+
+
+class Greedy(nn.Module):
+    """Runs out of memory on more than ``most`` samples, once ``armed``."""
+
+    def __init__(self, most: int, error: BaseException) -> None:
+        super().__init__()
+        self.linear, self.head = nn.Linear(10, 8), nn.Linear(8, 4)
+        self.most, self.error, self.armed = most, error, [False]
+
+    def __deepcopy__(self, memo: Any) -> Greedy:
+        twin = Greedy(self.most, self.error)
+        twin.load_state_dict(self.state_dict())
+        twin.armed = self.armed
+        return twin
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.armed[0] and len(x) > self.most:
+            raise self.error
+        return self.head(torch.tanh(self.linear(x)))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to allocate"
+        ),
+        MemoryError(),
+    ],
+    ids=["cuda", "cpu", "python"],
+)
+def test_out_of_memory_halves_the_micro_batch_and_goes_on(error: BaseException) -> None:
+    torch.manual_seed(0)
+    model = Greedy(20, error)
+    problem = Problem(model, nn.CrossEntropyLoss(), (torch.randn(128, 10), torch.arange(128) % 4))
+    v = torch.randn(problem.num_parameters)
+    expected = Hessian(problem) @ v
+    model.armed[0] = True
+    H = Hessian(problem)
+    torch.testing.assert_close(H @ v, expected, rtol=1e-4, atol=1e-6)
+    assert H.micro_batch == 16
+    assert H.method == "double backward"
+    assert H.num_matvecs == 1
+    model.most = 0
+    problem._model.most = 0  # type: ignore[assignment]
+    with pytest.raises(MemoryError, match="expected memory for a Hessian-vector product"):
+        _ = H @ v
+
+
+def test_another_error_is_not_taken_for_want_of_memory() -> None:
+    model = Greedy(20, RuntimeError("something else"))
+    problem = Problem(model, nn.CrossEntropyLoss(), (torch.randn(128, 10), torch.arange(128) % 4))
+    model.armed[0] = True
+    with pytest.raises(RuntimeError, match="something else"):
+        _ = Hessian(problem) @ problem.point
+
+
+class Clock:
+    """Seconds as the ways of a Hessian are told to take them, so that a choice does not depend on this machine."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float]) -> None:
+        self.now = 0.0
+        for way in (products.DoubleBackward, products.KeptGraph, products.ForwardOverReverse, products.Linearized):
+            monkeypatch.setattr(way, "__call__", self._slowed(way.__call__, seconds))
+        monkeypatch.setattr(operators.time, "perf_counter", lambda: self.now)
+
+    def _slowed(self, call: Any, seconds: dict[str, float]) -> Any:
+        def slowed(way: Any, rows: Tensor) -> Tensor:
+            before = self.now
+            made = call(way, rows)
+            name = way.name + (" together" if getattr(way, "together", False) else "")
+            self.now = before + len(rows) * seconds[name]
+            return made
+
+        return slowed
+
+
+def vectors(problem: Problem, count: int) -> Iterator[Tensor]:
+    generator = torch.Generator().manual_seed(5)
+    for _ in range(count):
+        yield torch.randn(problem.num_parameters, generator=generator)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected", "taken"),
+    [
+        # Enough to come, and faster: taken.
+        ({"kept graph": 0.1, "forward over reverse": 0.3, "linearize": 0.05}, 200, "linearize"),
+        ({"kept graph": 0.1, "forward over reverse": 0.03, "linearize": 0.05}, 200, "forward over reverse"),
+        # Hardly faster: not worth another round-off.
+        ({"kept graph": 0.1, "forward over reverse": 0.3, "linearize": 0.095}, 200, "kept graph"),
+        # Too few to repay a trial.
+        ({"kept graph": 0.1, "forward over reverse": 0.01, "linearize": 0.01}, 20, "kept graph"),
+        ({"kept graph": 0.001, "forward over reverse": 0.0001, "linearize": 0.0001}, 200, "kept graph"),
+    ],
+)
+def test_another_way_is_tried_when_the_products_to_come_repay_it(
+    monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float], expected: int, taken: str
+) -> None:
+    problem = mlp(32)
+    reference = Hessian(problem, method="double backward")
+    truth = [reference @ v for v in vectors(problem, 3)]
+    Clock(monkeypatch, seconds)
+    H = Hessian(problem)
+    H.expect(expected)
+    for v, true in zip(vectors(problem, 3), truth, strict=True):
+        torch.testing.assert_close(H @ v, true, rtol=1e-4, atol=1e-6)
+    assert H.method == taken
+    assert H.num_matvecs == 3
+    tried = expected == 200 and seconds["kept graph"] == 0.1
+    assert (H.num_trials > 0) == tried
+
+
+def test_a_wrong_way_is_never_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = mlp(32)
+    call = products.ForwardOverReverse.__call__
+    monkeypatch.setattr(products.ForwardOverReverse, "__call__", lambda way, rows: 1.01 * call(way, rows))
+    linearized = []
+    monkeypatch.setattr(products.Linearized, "__init__", lambda *_: linearized.append(1))
+    Clock(monkeypatch, {"kept graph": 1.0, "forward over reverse": 1e-6})
+    H = Hessian(problem)
+    H.expect(1000)
+    for v in vectors(problem, 2):
+        _ = H @ v
+    assert H.method == "kept graph"
+    assert H.num_trials > 0
+    assert not linearized  # what fails untraced is not traced
+
+
+@pytest.mark.parametrize(("together", "taken"), [(0.02, True), (0.2, False)])
+def test_rows_are_made_together_where_that_is_faster(
+    monkeypatch: pytest.MonkeyPatch, together: float, taken: bool
+) -> None:
+    problem = mlp(32)
+    Clock(monkeypatch, {"kept graph": 0.1, "kept graph together": together})
+    H = Hessian(problem)
+    H.expect(100)
+    V = torch.stack(list(vectors(problem, 4)))
+    first, second = H @ V, H @ V
+    torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-6)
+    assert H._products.together == taken  # type: ignore[union-attr]
+
+
+def test_unknown_methods_and_budgets_are_refused() -> None:
+    problem = mlp(8)
+    with pytest.raises(ValueError, match=r"expected method 'auto', .*, got 'fastest'"):
+        Hessian(problem, method="fastest")
+    with pytest.raises(ValueError, match="expected memory_budget of at least 1, got 0"):
+        Hessian(problem, memory_budget=0)
