@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from landscape_widget import Problem, examples, gradient_direction, hessian_directions, random_directions
-from landscape_widget.engine.directions import as_direction, iter_hessian_directions
+from landscape_widget.engine import lanczos, ritz
+from landscape_widget.engine.directions import as_direction, iter_extended, iter_hessian_directions
 from landscape_widget.engine.operators import Hessian
 from landscape_widget.engine.plane import Plane
 from landscape_widget.landscape import Direction
@@ -118,12 +119,15 @@ def test_more_pairs_than_there_are_is_clipped_with_a_warning() -> None:
         hessian_directions(problem, k=1, max_matvecs=0)
 
 
-def test_products_are_counted_with_those_that_verify(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-    product = Hessian._product
-    monkeypatch.setattr(Hessian, "_product", lambda self, v: calls.append(1) or product(self, v))
-    pairs = hessian_directions(make("mlp").problem(), k=2)
-    assert pairs.num_matvecs == pairs.summary.num_matvecs == len(calls)
+def test_products_are_counted_with_those_that_verify() -> None:
+    """Each step of the run is a product, and so is each of the 2k pairs verified."""
+    problem = make("mlp").problem()
+    state = lanczos.start(problem.point, seed=0)
+    H = Hessian(problem)
+    steps = sum(1 for _ in ritz.run(H, state, 2, tol=1e-2, max_matvecs=300))
+    assert H.num_matvecs == state.num_matvecs == steps
+    pairs = hessian_directions(problem, k=2)
+    assert pairs.num_matvecs == pairs.summary.num_matvecs == steps + 4
 
 
 def test_preliminary_pairs_sharpen_to_the_final_ones() -> None:
@@ -136,6 +140,115 @@ def test_preliminary_pairs_sharpen_to_the_final_ones() -> None:
     slack = 1e-9
     assert all(b >= a - slack for a, b in itertools.pairwise(largest))  # Cauchy
     assert all(b <= a + slack for a, b in itertools.pairwise(smallest))
+
+
+@pytest.mark.parametrize("make_problem", [examples.regression, examples.digits_saddle, convnet])
+def test_more_pairs_later_are_those_asked_for_at_once(make_problem: Any) -> None:
+    problem = make_problem()
+    few = hessian_directions(problem, k=1, tol=1e-3)
+    values, vectors = few.smallest.values.copy(), few.smallest.vectors.clone()
+    at_once, later = hessian_directions(problem, k=4, tol=1e-3), few.extend(4)
+    # Only what is missing is computed: besides, the first two pairs were verified.
+    assert later.num_matvecs == at_once.num_matvecs + 2
+    assert later.summary.unseen_below == at_once.summary.unseen_below
+    for a, b in zip((later.largest, later.smallest), (at_once.largest, at_once.smallest), strict=True):
+        np.testing.assert_allclose(a.values, b.values, rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(a.vectors, b.vectors, rtol=0, atol=1e-10)
+    assert (few.smallest.values == values).all()
+    assert torch.equal(few.smallest.vectors, vectors)
+
+
+def test_extension_goes_on_product_by_product_and_may_be_repeated() -> None:
+    problem = examples.regression()
+    few = hessian_directions(problem, k=1)
+    steps = [made() for made in iter_extended(few, 3)]
+    assert all(step.preliminary for step in steps[:-1])
+    more = steps[-1]
+    assert len(more.largest) == len(more.smallest) == 3
+    # From either result the one run goes on; for fewer pairs it has gone far enough.
+    again = few.extend(2)
+    assert again.num_matvecs == more.num_matvecs + 4
+    np.testing.assert_allclose(again.largest.values, more.largest.values[:2], rtol=1e-6)
+    assert more.extend(5).summary.converged
+
+
+def test_what_was_released_cannot_be_extended() -> None:
+    problem = examples.quadratic([3.0, 1.0, -2.0])
+    pairs = hessian_directions(problem, k=1)
+    pairs.release()
+    with pytest.raises(ValueError, match="expected directions that hold their run, got released or preliminary ones"):
+        pairs.extend(2)
+    first = next(iter_hessian_directions(problem, 1))()
+    with pytest.raises(ValueError, match="got released or preliminary ones"):
+        first.extend(2)
+    assert pairs.smallest.values[0] == pytest.approx(-2)
+
+
+def test_a_budget_that_was_spent_is_no_end() -> None:
+    problem = examples.digits_saddle()
+    first = hessian_directions(problem, k=2, tol=1e-10, max_matvecs=6)
+    assert first.num_matvecs == 10
+    assert not first.summary.converged
+    assert first.extend(2).summary.converged
+
+
+def test_a_warm_start_takes_earlier_vectors_in_every_form() -> None:
+    problem = examples.regression()
+    cold = hessian_directions(problem, k=2, tol=1e-4)
+    vectors = torch.cat([cold.largest.vectors, cold.smallest.vectors])
+    for start in (cold, cold.directions, vectors, vectors.float()):
+        warm = hessian_directions(problem, k=2, tol=1e-4, start=start, seed=1)
+        assert warm.summary.converged
+        assert warm.summary.unseen_below is None
+        assert warm.num_matvecs <= cold.num_matvecs
+        np.testing.assert_allclose(warm.largest.values, cold.largest.values, rtol=1e-6)
+        np.testing.assert_allclose(warm.smallest.values, cold.smallest.values, rtol=1e-6, atol=1e-9)
+
+
+def test_a_warm_start_finds_what_the_earlier_vectors_do_not_contain() -> None:
+    """The Hessian has changed: its smallest eigenvector is orthogonal to all earlier ones."""
+    spectrum = np.r_[np.linspace(0.5, 1.0, 60), 10.0, 9.0]
+    before = hessian_directions(examples.quadratic([*spectrum, 0.7]), k=2)
+    after = examples.quadratic([*spectrum, -1.0])
+    for seed in range(10):
+        found = hessian_directions(after, k=1, start=before.largest.vectors, seed=seed)
+        assert found.smallest.values[0] == pytest.approx(-1.0, abs=1e-2)
+        assert found.largest.values[0] == pytest.approx(10.0, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("start", "kind", "message"),
+    [
+        (torch.ones(2, 3), ValueError, r"expected start with vectors of 51 entries, got shape \(2, 3\)"),
+        (torch.zeros(51), ValueError, "expected start with finite vectors that are not zero, got one that is"),
+        (torch.full((51,), torch.nan), ValueError, "expected start with finite vectors that are not zero"),
+        ([Direction("d", "own", "d", "saved")], ValueError, "that have their vectors, got one without"),
+        ("cold", TypeError, "expected start as HessianDirections, directions or a tensor, got str"),
+    ],
+)
+def test_starts_that_do_not_fit_are_refused(start: Any, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        hessian_directions(make("mlp").problem(), k=1, start=start)
+
+
+def test_a_basis_too_small_for_the_pairs_and_other_bad_settings_are_refused() -> None:
+    problem = examples.digits_saddle()
+    with pytest.raises(ValueError, match=r"expected max_basis of at least 4k \+ 20 = 28 for k = 2 per end, got 27"):
+        hessian_directions(problem, k=2, max_basis=27)
+    with pytest.raises(TypeError, match="expected max_basis as an integer, got 30.0"):
+        hessian_directions(problem, k=2, max_basis=30.0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"expected tol from 0 to below 1, as a part of \|μ\|, got -1"):
+        hessian_directions(problem, k=2, tol=-1)
+    with pytest.raises(TypeError, match="expected tol as a number, got '1%'"):
+        hessian_directions(problem, k=2, tol="1%")  # type: ignore[arg-type]
+
+
+def test_a_small_basis_finds_the_same_pairs() -> None:
+    problem = examples.regression()
+    large, small = (hessian_directions(problem, k=2, tol=1e-6, max_basis=m) for m in (None, 28))
+    np.testing.assert_allclose(small.largest.values, large.largest.values, rtol=1e-9)
+    np.testing.assert_allclose(small.smallest.values, large.smallest.values, rtol=1e-9, atol=1e-11)
+    assert small.extend(4).summary.converged
 
 
 @pytest.mark.parametrize(("n", "m"), [(10, 10), (20, 24)])
