@@ -43,7 +43,7 @@ def errors(planes: RandomPlanes) -> np.ndarray:
 @pytest.mark.parametrize("kind", ["none", "unit"])
 def test_sampled_saddles_are_as_many_as_computed_exactly(n: int, exact: float, kind: str) -> None:
     off = []
-    for seed in range(25 if kind == "none" else 5):
+    for seed in range(12 if kind == "none" else 5):
         planes = lw.random_planes(examples.toy_saddle(n, n), 120, kind=kind, seed=seed)
         off.append((planes.saddle.mean - exact) / planes.saddle.sem)
         assert shares(planes).sum() == pytest.approx(1.0)
@@ -194,13 +194,13 @@ def test_the_iterator_ends_at_the_same_and_costs_a_product_a_direction() -> None
 
 
 def test_large_spectra_are_simulated_by_outliers_and_a_normal_bulk() -> None:
-    values = np.r_[8.0, 6.0, -7.0, np.random.default_rng(3).normal(0.01, 0.1, 2000)]
+    values = np.r_[8.0, 6.0, -7.0, np.random.default_rng(3).normal(0.02, 0.1, 700)]
     problem = examples.quadratic(values, rotation_seed=0)
     known = lw.hessian_directions(problem, k=2, tol=1e-6)
     planes = lw.random_planes_from_density(
         lw.spectral_density(problem, num_probes=3, num_steps=30, known=known), 20_000
     )
-    assert (np.abs(shares(planes) - brute_force(values, 20_000)) < 4 * errors(planes) + 0.01).all()
+    assert (np.abs(shares(planes) - brute_force(values, 12_000)) < 4 * errors(planes) + 0.01).all()
     assert planes.saddle.sem < 0.03
 
 
