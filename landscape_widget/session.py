@@ -16,11 +16,11 @@ from landscape_widget.engine.directions import (
     iter_hessian_directions,
     random_directions,
 )
-from landscape_widget.engine.plane import Plane
-from landscape_widget.engine.plane_survey import Facts, PlaneSurvey, facts
+from landscape_widget.engine.plane_survey import facts
 from landscape_widget.engine.problem import Problem
 from landscape_widget.engine.threads import choose_num_threads, num_threads
 from landscape_widget.landscape import Direction
+from landscape_widget.planes import PlaneKey, Planes
 from landscape_widget.scheduler import scheduler
 from landscape_widget.view.caption import caption
 from landscape_widget.view.patches import catalog_entry
@@ -38,12 +38,9 @@ _UNSEEN = 150.0
 _TELL_INTERVAL = 0.25
 # A new plane is shown when its first level is measured, or after so many seconds of measuring.
 _FIRST_PICTURE = 1.0
-_MAX_PLANES = 32
 # For so many seconds of work a choice of threads holds.
 _CHOICE_HOLDS = 3.0
 _NUM_RANDOM = 2
-
-PlaneKey = tuple[str, str, str, int]
 
 
 class Session:
@@ -83,17 +80,13 @@ class Session:
         pause_when_unseen: bool,
         cell: tuple[str, str] | None = None,
     ) -> None:
-        self.problem, self.tolerance, self.seed, self.own, self.spans = problem, tolerance, seed, own, spans
+        self.problem, self.seed, self.own, self.spans = problem, seed, own, spans
         self._first_window = widget.window
         self._widget = weakref.ref(widget)
         self.pause_when_unseen, self.cell = pause_when_unseen, cell
         self._last_sign: float | None = None
         self._last_told = -float("inf")
-        self._directions: dict[str, Direction] = {}
-        self._facts: Facts | None = None
-        self._planes: dict[PlaneKey, PlaneSurvey] = {}
-        # Half-widths that were given, of planes in a window.
-        self._given: dict[tuple[str, str, str], tuple[float, float]] = {}
+        self._planes = Planes(problem, tolerance=tolerance, seed=seed)
         self._shown: tuple[Any, ...] | None = None
         self._failed_wish: tuple[Any, ...] | None = None
         # The survey is done, and its last picture waits to be sent.
@@ -181,9 +174,9 @@ class Session:
                 chunk = time.perf_counter()
         assert make is not None
         pairs = make()
-        self._facts = facts(self.problem, pairs.summary)
+        at_point = self._planes.facts = facts(self.problem, pairs.summary)
         found = [*pairs.directions, *random_directions(self.problem, _NUM_RANDOM, seed=self.seed)]
-        if self._facts.gradient_norm > 0:
+        if at_point.gradient_norm > 0:
             found.append(gradient_direction(self.problem))
         self._offer(found, default=self.own or (pairs.directions[0], pairs.directions[-1]))
 
@@ -191,7 +184,7 @@ class Session:
         self, axes: tuple[Direction, ...], pairs: HessianDirections | None
     ) -> Generator[None, None, list[str]]:
         """A 5 × 5 picture along the user's own axes, or along the extreme Ritz vectors as they stand; returns its caption."""
-        survey = self._new_survey(
+        survey = self._planes.new(
             (axes[0], axes[1]),
             facts(self.problem, pairs.summary if pairs else None),
             resolution=_PRELIMINARY_RESOLUTION,
@@ -212,23 +205,22 @@ class Session:
         widget = self._widget()
         if widget is None:
             return
-        self._directions = {d.key: d for d in (*found, *self.own)}
+        known = self._planes.directions = {d.key: d for d in (*found, *self.own)}
         # What was wished meanwhile is kept.
         first, second = default[0].key, default[1].key
         if self.spans is not None:
-            self._given[first, second, self._first_window] = self.spans
-            self._given[second, first, self._first_window] = self.spans[1], self.spans[0]
-        x = widget.direction_x if widget.direction_x in self._directions else ""
-        y = widget.direction_y if widget.direction_y in self._directions and widget.direction_y != x else ""
+            self._planes.give_spans(first, second, self._first_window, self.spans)
+        x = widget.direction_x if widget.direction_x in known else ""
+        y = widget.direction_y if widget.direction_y in known and widget.direction_y != x else ""
         x = x or (first if y != first else second)
         y = y or (second if x != second else first)
-        widget.publish(catalog=[catalog_entry(d) for d in self._directions.values()])
+        widget.publish(catalog=[catalog_entry(d) for d in known.values()])
         widget.publish(direction_x=x, direction_y=y)
 
     def _advance_plane(self, widget: LandscapeWidget, key: PlaneKey, resolution: int) -> bool:
-        if key[0] not in self._directions or key[1] not in self._directions:
+        if key[0] not in self._planes.directions or key[1] not in self._planes.directions:
             return False
-        survey = self._survey(key, resolution)
+        survey = self._planes.survey(key, resolution)
         worked = survey.step()
         shown = (key, survey.grid.shape)
         new = shown != self._shown
@@ -252,40 +244,6 @@ class Session:
         else:
             self._tell(widget, status="window", progress=0.0, eta=None)
         return worked
-
-    def _survey(self, key: PlaneKey, resolution: int) -> PlaneSurvey:
-        """The wished plane's survey: the one left half-done, or that of the exchanged axes turned round, or a new one."""
-        x, y, window, zoom = key
-        survey = self._planes.pop(key, None)
-        # Never both: one of the two goes on with all cells, the other would not know them.
-        exchanged = self._planes.pop((y, x, window, zoom), None)
-        if exchanged is not None and exchanged.prepared:
-            survey = exchanged.transposed()
-        if survey is None:
-            assert self._facts is not None
-            known = next((s.spans for k, s in self._planes.items() if k[:3] == key[:3] and s.prepared), None)
-            survey = self._new_survey(
-                (self._directions[x], self._directions[y]),
-                self._facts,
-                resolution=resolution,
-                tolerance=self.tolerance,
-                window=window,
-                spans=known or self._given.get(key[:3]),
-                zoom=zoom,
-            )
-        if survey.grid.shape != (resolution, resolution):
-            survey.set_resolution((resolution, resolution))
-        # Last used last; the oldest goes first.
-        self._planes[key] = survey
-        while len(self._planes) > _MAX_PLANES:
-            del self._planes[next(iter(self._planes))]
-        return survey
-
-    def _new_survey(
-        self, axes: tuple[Direction, Direction], known: Facts, *, resolution: int, **settings: Any
-    ) -> PlaneSurvey:
-        plane, square = Plane(self.problem.point, axes), (resolution, resolution)
-        return PlaneSurvey(self.problem, plane, known, resolution=square, seed=self.seed, **settings)
 
     def _due(self, force: bool) -> bool:
         return force or self._clock() - self._last_told > _TELL_INTERVAL
