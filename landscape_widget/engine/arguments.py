@@ -17,7 +17,10 @@ def check_problem(problem: Any) -> None:
 
 
 def check_seed(seed: Any) -> None:
-    """Raise TypeError or ValueError for a seed that is no integer from 0 to 2³² − 1."""
+    """Raise TypeError or ValueError for a seed that is no integer from 0 to 2³² − 1, the range of numpy's legacy seeds.
+
+    What is derived from it (times a million, plus a count) stays below torch's 2⁶³.
+    """
     if isinstance(seed, bool) or not isinstance(seed, Integral):
         raise TypeError(f"expected seed as an integer, got {seed!r}")
     if not 0 <= int(seed) <= _LARGEST_SEED:

@@ -19,7 +19,7 @@ _OUTPUT_NAMES = {"output", "outputs", "out", "input", "inputs", "pred", "preds",
 
 # How torch says that tensors are on different devices, or of different types.
 _DEVICES = ("same device", "expected device", "two devices", "on MPS device", "out of meta tensor")
-_TYPES = ("dtype", "scalar type", "should be the same")
+_TYPES = ("dtype", "scalar type", "should be the same", "bool tensors", "not implemented for '")
 
 
 def takes_model(loss: Any) -> bool | None:
@@ -79,6 +79,10 @@ def misfit(output: Any, target: Any, error: Exception) -> Exception | None:
         return ValueError(
             f"expected as many targets as outputs, got {len(target)} targets for {len(output)} outputs "
             f"(shapes {tuple(target.shape)} and {tuple(output.shape)}); check that x and y have the same length"
+        )
+    if "multi-target" in str(error):
+        return ValueError(
+            f"expected class labels of shape ({len(output)},), got {tuple(target.shape)}; squeeze them, or take argmax(1) of one-hot ones"
         )
     if isinstance(error, IndexError) and not target.is_floating_point() and output.dim():
         classes = output.shape[1] if output.dim() > 1 else output.shape[0]

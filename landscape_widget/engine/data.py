@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 def batch_size(batch: Any) -> int | None:
     """The common length of the batch's tensors along their first dimension; None where they have none in common."""
-    sizes = {len(t) if t.dim() else None for t in tensors(batch)}
+    sizes = {None if t.is_nested or not t.dim() else t.shape[0] for t in tensors(batch)}
     return sizes.pop() if len(sizes) == 1 else None
 
 
@@ -28,6 +28,8 @@ def as_tensor(given: Tensor | np.ndarray) -> Tensor:
     """The tensor itself, or a copy of an array: torch knows neither negative strides nor foreign byte orders nor long doubles."""
     if isinstance(given, Tensor):
         return given
+    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
+        raise ValueError("expected arrays without masked entries, got a masked array; fill it: array.filled(...)")
     dtype = given.dtype.newbyteorder("=")
     if dtype.kind in "fc" and dtype.itemsize > 8 * (1 + (dtype.kind == "c")):
         dtype = np.dtype(np.float64 if dtype.kind == "f" else np.complex128)
@@ -84,10 +86,14 @@ def is_flat(batch: Any) -> bool:
 
 
 def can_be_parted(batch: Any) -> bool:
-    """Whether the batch holds nothing but ordinary tensors of one length, so that rows of it are a batch as well."""
-    return all(
-        isinstance(leaf, Tensor) and leaf.layout is torch.strided and not leaf.is_nested for leaf in leaves(batch)
-    ) and bool(batch_size(batch))
+    """Whether the batch holds ordinary tensors of one length and no numbers, so that rows of it are a batch as well.
+
+    Texts, such as the samples' names, stay as they are.
+    """
+    return bool(batch_size(batch)) and all(
+        leaf is None or isinstance(leaf, str) or (isinstance(leaf, Tensor) and leaf.layout is torch.strided)
+        for leaf in leaves(batch)
+    )
 
 
 def row_form(batch: Any) -> tuple[Any, ...]:
@@ -112,13 +118,13 @@ def tensor_bytes(tensor: Tensor) -> bytes:
 
 
 def num_bytes(batch: Any) -> int:
-    """Memory of the batch's tensors."""
-    return sum(t.numel() * t.element_size() for t in tensors(batch))
+    """Memory of the batch's tensors, as much of them as is not left out as zero."""
+    return sum((t.numel() if t.layout is torch.strided else t._nnz()) * t.element_size() for t in tensors(batch))
 
 
 def largest_difference(a: Any, b: Any) -> float:
     """The largest absolute difference between two batches' tensors; inf where they have not the same form."""
-    left, right = tensors(a), tensors(b)
+    left, right = _dense(a), _dense(b)
     if [t.shape for t in left] != [t.shape for t in right]:
         return float("inf")
     return max((_distance(x, y) for x, y in zip(left, right, strict=True) if x.numel()), default=0.0)
@@ -138,6 +144,10 @@ def digest(batch: Any) -> bytes:
         elif isinstance(leaf, np.ndarray) and not leaf.dtype.hasobject:
             found.update(leaf.tobytes())
     return found.digest()
+
+
+def _dense(batch: Any) -> list[Tensor]:
+    return [tensor if tensor.layout is torch.strided else tensor.to_dense() for tensor in tensors(batch)]
 
 
 def _distance(x: Tensor, y: Tensor) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import fnmatch
+import functools
 import inspect
 from collections.abc import Callable, Iterable
 
@@ -17,6 +18,11 @@ def private_copy(model: nn.Module, device: torch.device) -> tuple[nn.Module, lis
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in model.parameters()):
         raise ValueError(
             "expected a model whose parameters exist, got lazy modules not yet initialized; call the model once on a batch first"
+        )
+    if isinstance(model, torch.jit.ScriptModule):
+        raise TypeError(
+            "expected an ordinary torch.nn.Module, got TorchScript, whose parameters cannot be exchanged; "
+            "pass the module that it was made from"
         )
     # torch.compile's wrapper has no second derivative; what it wraps is the same function.
     model = getattr(model, "_orig_mod", model)
@@ -34,7 +40,14 @@ def private_copy(model: nn.Module, device: torch.device) -> tuple[nn.Module, lis
         # Without a gradient nested tensors would give zeros at padded places, with one they do not.
         if isinstance(module, nn.TransformerEncoder):
             module.enable_nested_tensor = module.use_nested_tensor = False
+        if isinstance(module, nn.utils.parametrizations._WeightNorm):
+            vars(module)["forward"] = functools.partial(_weight_norm, dim=module.dim)
     return private, notes
+
+
+def _weight_norm(magnitude: Tensor, direction: Tensor, *, dim: int) -> Tensor:
+    """g·v/‖v‖ in operations that can be differentiated twice: the derivative of torch._weight_norm's gradient is wrong."""
+    return direction * (magnitude / torch.norm_except_dim(direction, 2, dim))
 
 
 def single_device(model: nn.Module, device: torch.device | str | None) -> torch.device:

@@ -24,21 +24,30 @@ class Objective:
     ) -> None:
         self._module = _LossModule(model, loss, takes_output)
         self.takes_output, self.rule = takes_output, rule
-        self._differentiates = False
+        self._differentiates = self._by_parameters = False
 
     def learn(self, named: Mapping[str, Tensor], batch: Any) -> None:
-        """Find out whether the loss takes gradients itself, by its inputs (physics-informed losses do)."""
-        try:
-            self.plain(named, batch)
-        except RuntimeError as error:
-            if "does not require grad" not in str(error):
-                raise
+        """Find out whether the loss takes gradients itself, by its inputs (physics-informed losses do) or by θ."""
+        if self._needs_gradients(named, batch):
             self._differentiates = True
+            # Every value builds a graph then, so only where it must.
+            self._by_parameters = self._needs_gradients(named, batch)
 
     def plain(self, named: Mapping[str, Tensor], batch: Any) -> Tensor:
         """The value without a graph."""
         with torch.set_grad_enabled(self._differentiates):
+            if self._by_parameters:
+                named = {name: tensor.detach().requires_grad_() for name, tensor in named.items()}
             return self.value(named, batch).detach()
+
+    def _needs_gradients(self, named: Mapping[str, Tensor], batch: Any) -> bool:
+        try:
+            self.plain(named, batch)
+        except RuntimeError as error:
+            if not any(words in str(error) for words in ("does not require grad", "to not require grad")):
+                raise
+            return True
+        return False
 
     def value(self, named: Mapping[str, Tensor], batch: Any) -> Tensor:
         """The value at parameters of these names (the others as they are), differentiable; shape ().
@@ -76,8 +85,7 @@ class Objective:
             return [self.plain(named, batch) for batch in (whole, *(piece for piece, _ in pieces))]
         parameters = {f"model.{name}": value for name, value in named.items()}
         with torch.set_grad_enabled(self._differentiates), told(whole):
-            cuts = [slice(None), *(rows for _, rows in pieces)]
-            values = torch.func.functional_call(self._module, parameters, (whole, cuts), tie_weights=True)
+            values = torch.func.functional_call(self._module, parameters, (whole, pieces), tie_weights=True)
         return [value.detach().reshape(()) for value in values]
 
     def output_and_target(self, batch: Any) -> tuple[Tensor, Tensor]:
@@ -96,13 +104,16 @@ class _LossModule(nn.Module):
         self._loss = (loss,)
         self._takes_output = takes_output
 
-    def forward(self, batch: Any, cuts: list[slice] | None = None) -> Any:
+    def forward(self, batch: Any, pieces: list[tuple[Any, slice]] | None = None) -> Any:
         if not self._takes_output:
             return self._loss[0](self.model, batch)
         output, target = self.output_and_target(batch)
-        if cuts is None:
+        if pieces is None:
             return self._compared(output, target)
-        return [self._compared(output[cut], target[cut]) for cut in cuts]
+        # A target of several tensors cannot be cut here: then the model is asked for each piece.
+        aligned = isinstance(output, Tensor) and isinstance(target, Tensor) and output.shape[:1] == target.shape[:1]
+        parted = [(output[rows], target[rows]) if aligned else self.output_and_target(piece) for piece, rows in pieces]
+        return [self._compared(*pair) for pair in ((output, target), *parted)]
 
     def _compared(self, output: Any, target: Any) -> Any:
         try:
@@ -116,7 +127,7 @@ class _LossModule(nn.Module):
     def output_and_target(self, batch: Any) -> tuple[Any, Any]:
         if batch is None:
             raise ValueError("expected data for criterion(output, target), got none; pass data=, or write loss(model)")
-        if isinstance(batch, Mapping):
+        if isinstance(batch, Mapping) and tensors(batch):
             output, target = self._of_mapping(batch)
         elif isinstance(batch, (tuple, list)) and len(batch) >= 2 and tensors(batch):
             *inputs, target = batch

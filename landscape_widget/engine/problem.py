@@ -323,7 +323,7 @@ class Problem:
         try:
             if isinstance(given, (tuple, list)):
                 given = torch.stack([as_tensor(p if isinstance(p, Tensor) else np.asarray(p)) for p in given])
-            points = as_tensor(given if isinstance(given, Tensor) else np.asarray(given, dtype=np.result_type(given)))
+            points = as_tensor(given if isinstance(given, Tensor) else np.asarray(given))
         except (TypeError, ValueError, RuntimeError) as error:
             raise TypeError(
                 f"expected {name} as a tensor or array of real numbers of shape {shape}, got {in_short(given)}"

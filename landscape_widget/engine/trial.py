@@ -14,6 +14,10 @@ from torch import Tensor, nn
 from landscape_widget.engine.calling import describe
 from landscape_widget.engine.data import tensors
 
+# Widths of central differences, in steps; how well they must agree, relative to them, and how far the gradient must be off.
+_WIDTHS = 0.2, 0.1
+_AGREE, _APART = 0.03, 0.1
+
 # The loss of a batch at θ.
 BatchLoss = Callable[[Tensor, Any], Tensor]
 
@@ -49,6 +53,35 @@ def check_differentiable(
             f"expected the same loss with and without a gradient being recorded, got {recorded:.8g} and {plain:.8g}; "
             "the curvature would be that of another function than the surface"
         )
+
+
+def cut_gradient(value_of: BatchLoss, plain_of: BatchLoss, theta: Tensor, step: Tensor, batch: Any) -> str | None:
+    """A word of a loss whose gradient at θ + ``step`` is not its derivative, found along ``step``; None where it is, or nobody can tell.
+
+    Part of such a loss is cut off: by .detach(), .data, state_dict() or a straight-through estimator. Central
+    differences with two widths must agree before they are believed.
+    """
+    there = (theta + step).requires_grad_(True)
+    with torch.enable_grad():
+        value = value_of(there, batch)
+        (gradient,) = torch.autograd.grad(value, there, materialize_grads=True) if value.requires_grad else (None,)
+    if gradient is None:
+        return None
+    slope = float(gradient.double() @ step.double())
+    there = there.detach()
+    wide, narrow = (
+        float(plain_of(there + h * step, batch).double() - plain_of(there - h * step, batch).double()) / (2 * h)
+        for h in _WIDTHS
+    )
+    noise = torch.finfo(value.dtype).eps * abs(float(value.detach())) / min(_WIDTHS)
+    size = max(abs(slope), abs(narrow))
+    believed = abs(wide - narrow) <= _AGREE * abs(narrow) + noise and size > noise / _AGREE
+    if not believed or abs(slope - narrow) <= _APART * size:
+        return None
+    return (
+        "the gradient is not the derivative of the loss: .detach(), .data, state_dict() or a straight-through estimator "
+        "cuts a part off, which the surface shows and the curvatures leave out"
+    )
 
 
 def check_repeatable(plain_of: BatchLoss, theta: Tensor, batch: Any) -> None:
@@ -102,6 +135,10 @@ def _without_checkpoints() -> Iterator[None]:
         except RuntimeError as error:
             if "torch.utils.checkpoint" in str(error):
                 raise ValueError(refusal) from error
+            if "backward through the graph a second time" in str(error):
+                raise ValueError(
+                    "expected a loss that only returns its value, got one that frees its graph; leave out .backward()"
+                ) from error
             raise
     for warning in caught:
         # The reentrant form cuts the graph, and only warns of it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -95,8 +96,94 @@ def test_batch_weights() -> None:
     model, data = nn.Linear(2, 1), (torch.ones(4, 2), torch.ones(4, 1))
     with pytest.raises(TypeError, match="batch_weight as a function of a batch, got 3"):
         Problem(model, nn.MSELoss(), data, batch_weight=3)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="batch_weight to return a number of at least 0, got nan"):
-        Problem(model, nn.MSELoss(), data, batch_weight=lambda _batch: float("nan"))
+    given: Any
+    for given, kind, got in [
+        (float("nan"), ValueError, "nan"),
+        (-1, ValueError, "-1"),
+        (float("inf"), ValueError, "inf"),
+        ("a", TypeError, "str 'a'"),
+        (None, TypeError, "None"),
+        (torch.ones(3), TypeError, r"a tensor of shape \(3,\)"),
+    ]:
+        with pytest.raises(
+            kind, match=f"batch_weight to return a number of at least 0, got {got}.* for batch 0: a tuple"
+        ):
+            Problem(model, nn.MSELoss(), data, batch_weight=lambda _batch, given=given: given)
+    with pytest.raises(ValueError, match="positive total weight, got 0: batch_weight gives 0 for every batch"):
+        Problem(model, nn.MSELoss(), data, batch_weight=lambda _batch: 0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "message"),
+    [
+        ({"params": 3}, TypeError, "names, glob patterns or a predicate .*got int"),
+        ({"params": [nn.Parameter(torch.ones(1))]}, TypeError, "got Parameter; model.named_parameters"),
+        (
+            {"params": lambda name: True},
+            TypeError,
+            r"predicate of \(name, parameter\), got one that cannot be called so",
+        ),
+        ({"params": []}, ValueError, "trainable parameters, got none"),
+        ({"device": 3.5}, TypeError, "device that torch can use here, got 3.5"),
+        ({"device": []}, TypeError, "device that torch can use here"),
+        ({"device": "meta"}, ValueError, "device that holds numbers, got meta"),
+        ({"cache_bytes": -1}, ValueError, "cache_bytes as a number of bytes, at least 0, got -1"),
+        ({"cache_bytes": float("nan")}, ValueError, "cache_bytes .*got nan"),
+        ({"cache_bytes": "4GB"}, TypeError, "cache_bytes .*got '4GB'"),
+        ({"cache_bytes": None}, TypeError, "cache_bytes .*got None"),
+    ],
+)
+def test_settings_of_a_problem(settings: dict[str, Any], kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        Problem(nn.Linear(2, 1), nn.MSELoss(), (torch.ones(4, 2), torch.ones(4, 1)), **settings)
+
+
+@pytest.mark.parametrize(
+    ("points", "kind", "message"),
+    [
+        ("abc", TypeError, r"points as a tensor or array of real numbers of shape \(p, 3\), got str 'abc'"),
+        (["a"], TypeError, "points as a tensor or array .*got a list of"),
+        (None, (TypeError, ValueError), "expected points"),
+        (np.array([[object()] * 3]), TypeError, "points as a tensor or array"),
+        (torch.zeros(2, 3, dtype=torch.complex64), TypeError, "points of real numbers, got torch.complex64"),
+        (torch.zeros(3), ValueError, r"points of shape \(p, 3\), got \(3,\)"),
+        (torch.zeros(2, 4), ValueError, r"points of shape \(p, 3\), got \(2, 4\)"),
+    ],
+)
+def test_points(problem: Problem, points: Any, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        problem.losses(points)
+
+
+def test_points_in_every_form() -> None:
+    problem = examples.quadratic([2.0, 1.0, -1.0])
+    rows = torch.arange(6, dtype=torch.float64).view(2, 3)
+    expected = problem.losses(rows)
+    for form in (list(rows), rows.tolist(), rows.numpy(), rows.numpy()[::-1].copy()[::-1], rows.float(), rows.int()):
+        np.testing.assert_array_equal(problem.losses(form), expected)
+    np.testing.assert_array_equal(problem.gradient(rows[1].numpy()), problem.gradient(rows[1]))
+
+
+@pytest.mark.parametrize("theta", [torch.zeros(2), torch.zeros(1, 3), "a"])
+def test_gradient_at_another_shape(theta: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"expected theta .*of shape \(3,\), got"):
+        examples.quadratic([2.0, 1.0, -1.0]).gradient(theta)
+
+
+def test_points_of_a_plane() -> None:
+    problem = examples.quadratic([2.0, 1.0, -1.0])
+    plane = lw.Plane(problem.point, lw.random_directions(problem, 2, normalization="unit"))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"as many alphas as betas, .*got shapes \(1,\) and \(2,\)"):
+        problem.plane_losses(plane, [0.0], [0.0, 1.0])
+    with pytest.raises(ValueError, match="plane in 2 dimensions, got one in 3"):
+        examples.quadratic([2.0, 1.0]).plane_losses(plane, [0.0], [0.0])
+
+
+def test_the_largest_seed() -> None:
+    problem, seed = examples.quadratic([2.0, 1.0, -1.0]), 2**32 - 1
+    assert lw.random_directions(problem, 2, seed=seed)[0].seed == seed
+    assert float(lw.hessian_directions(problem, k=1, seed=seed).smallest.values[0]) == pytest.approx(-1)
+    assert lw.compute(problem, resolution=5, seed=seed, progress=False).complete
 
 
 def test_tensors_of_a_loss_on_another_device() -> None:

@@ -22,9 +22,7 @@ def network(dtype: torch.dtype = torch.float64) -> nn.Module:
         return nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).to(dtype)
 
 
-def samples(
-    count: int = 100, dtype: torch.dtype = torch.float64
-) -> tuple[Tensor, Tensor]:
+def samples(count: int = 100, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(count, 4, generator=generator, dtype=torch.float64)
     return x.to(dtype), torch.randint(0, 3, (count,), generator=generator)
@@ -35,12 +33,23 @@ def cross_entropy(model: nn.Module, **settings: Any) -> float:
     return float(F.cross_entropy(model(x), y, **settings).detach())
 
 
+def _named(f: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A callable of one's own, of which nothing is known."""
+
+    def loss(output: Tensor, target: Tensor) -> Tensor:
+        return f(output, target)
+
+    return loss
+
+
+own = _named(F.cross_entropy)
+
 # The same loss, of the output and of the model; over tuples and over dicts.
 FORMS: dict[
     str,
     Callable[[Callable[..., Tensor]], tuple[Any, Callable[[tuple[Tensor, ...]], Any]]],
 ] = {
-    "criterion": lambda f: (lambda output, target: f(output, target), lambda b: b),
+    "criterion": lambda f: (_named(f), lambda b: b),
     "of the model": lambda f: (
         lambda model, batch: f(model(batch[0]), batch[1]),
         lambda b: b,
@@ -52,13 +61,9 @@ FORMS: dict[
 }
 
 
-def several(
-    form: str, loss: Callable[..., Tensor], size: int = 32, **settings: Any
-) -> Problem:
+def several(form: str, loss: Callable[..., Tensor], size: int = 32, **settings: Any) -> Problem:
     wrapped, held = FORMS[form](loss)
-    return Problem(
-        network(), wrapped, [held(b) for b in batches(samples(), size)], **settings
-    )
+    return Problem(network(), wrapped, [held(b) for b in batches(samples(), size)], **settings)
 
 
 @pytest.mark.parametrize("size", [1, 32, 99, 100])
@@ -75,9 +80,7 @@ def test_a_sum_over_samples_is_divided(form: str, size: int) -> None:
 
 @pytest.mark.parametrize("cache_bytes", [2**30, 100])
 @pytest.mark.parametrize("form", FORMS)
-def test_a_mean_over_samples_is_weighted_by_their_number_and_that_is_no_guess(
-    form: str, cache_bytes: int
-) -> None:
+def test_a_mean_over_samples_is_weighted_by_their_number_and_that_is_no_guess(form: str, cache_bytes: int) -> None:
     problem = several(form, F.cross_entropy, cache_bytes=cache_bytes)
     assert problem.loss() == pytest.approx(cross_entropy(network()), rel=1e-12)
     assert problem.notes == []
@@ -89,9 +92,7 @@ def test_a_mean_with_a_penalty_is_a_mean() -> None:
         return F.cross_entropy(model(batch[0]), batch[1]) + torch.stack(squares).sum()
 
     problem = Problem(network(), penalized, batches(samples(), 32))
-    assert problem.loss() == pytest.approx(
-        float(penalized(network(), samples()).detach()), rel=1e-12
-    )
+    assert problem.loss() == pytest.approx(float(penalized(network(), samples()).detach()), rel=1e-12)
     assert problem.notes == []
 
 
@@ -102,9 +103,7 @@ def test_single_precision_tells_as_well() -> None:
     for reduction, notes in (("sum", 1), ("mean", 0)):
         problem = Problem(
             model,
-            lambda output, target, r=reduction: F.cross_entropy(
-                output, target, reduction=r
-            ),
+            lambda output, target, r=reduction: F.cross_entropy(output, target, reduction=r),
             batches((x, y), 32),
         )
         assert problem.loss() == pytest.approx(expected, rel=1e-6)
@@ -126,27 +125,19 @@ def test_a_weighted_mean_over_several_batches_is_refused(form: str, size: int) -
     ):
         several(form, weighted, size)
     # One batch is what it is.
-    assert several(form, weighted, 100).loss() == pytest.approx(
-        cross_entropy(network(), weight=WEIGHTS), rel=1e-12
-    )
+    assert several(form, weighted, 100).loss() == pytest.approx(cross_entropy(network(), weight=WEIGHTS), rel=1e-12)
 
     def weight(batch: Any) -> float:
-        return float(
-            WEIGHTS[batch["labels"] if isinstance(batch, dict) else batch[1]].sum()
-        )
+        return float(WEIGHTS[batch["labels"] if isinstance(batch, dict) else batch[1]].sum())
 
     told = several(form, weighted, size, batch_weight=weight)
-    assert told.loss() == pytest.approx(
-        cross_entropy(network(), weight=WEIGHTS), rel=1e-12
-    )
+    assert told.loss() == pytest.approx(cross_entropy(network(), weight=WEIGHTS), rel=1e-12)
     assert told.notes == []
 
 
 def test_a_mean_over_tokens_that_are_not_padding_is_refused() -> None:
     """As language models compute their own loss from a batch with labels."""
-    x = torch.randn(
-        40, 6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
-    )
+    x = torch.randn(40, 6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     labels = torch.randint(0, 3, (40, 6), generator=torch.Generator().manual_seed(1))
     labels[torch.arange(6)[None] > torch.arange(40)[:, None] % 6] = -100
 
@@ -176,12 +167,8 @@ def test_a_loss_between_the_samples_of_a_batch_is_refused() -> None:
     with pytest.raises(ValueError, match="neither"):
         Problem(network(), contrastive, batches(samples(), 32))
     data = batches(samples(), 32)
-    told = Problem(
-        network(), contrastive, data, batch_weight=lambda batch: len(batch[0])
-    )
-    expected = (
-        sum(len(b[0]) * float(contrastive(network(), b).detach()) for b in data) / 100
-    )  # type: ignore[arg-type]
+    told = Problem(network(), contrastive, data, batch_weight=lambda batch: len(batch[0]))
+    expected = sum(len(b[0]) * float(contrastive(network(), b).detach()) for b in data) / 100  # type: ignore[arg-type]
     assert told.loss() == pytest.approx(expected, rel=1e-12)
 
 
@@ -200,9 +187,7 @@ def test_what_cannot_be_parted_is_weighted_by_samples_and_that_is_said() -> None
 
     x, y = samples()
     data = [(x[:32], y[:32]), (x[32:64], y[32:64]), (x[64:], y[64:])]
-    problem = Problem(
-        Whole(), lambda model, batch: F.cross_entropy(model(batch[0]), batch[1]), data
-    )
+    problem = Problem(Whole(), lambda model, batch: F.cross_entropy(model(batch[0]), batch[1]), data)
     assert problem.loss() == pytest.approx(cross_entropy(network()), rel=1e-12)
     (note,) = problem.notes
     assert "weighted by their number of samples" in note
@@ -212,17 +197,14 @@ def test_a_batch_whose_targets_are_all_ignored_is_named() -> None:
     x, y = samples()
     y[64:96] = -100
     data = batches((x, y), 32)
-    # The last batch has too few samples to be among those tried with it.
     with pytest.raises(ValueError, match=r"nan|neither"):
-        Problem(network(), lambda output, target: F.cross_entropy(output, target), data)
+        Problem(network(), own, data)
     y[:] = -100
     with pytest.raises(
         ValueError,
         match=r"got nan; .*batch 0, a tuple batch .*labels are all negative.*batch_weight=",
     ):
-        Problem(
-            network(), lambda output, target: F.cross_entropy(output, target), (x, y)
-        )
+        Problem(network(), own, (x, y))
 
 
 def test_the_batch_that_is_not_finite_is_told_with_its_reason() -> None:
@@ -233,13 +215,11 @@ def test_the_batch_that_is_not_finite_is_told_with_its_reason() -> None:
         ValueError,
         match=r"got nan; .*for batch 6, a tuple batch .*\(10, 4\).*data are not finite",
     ):
-        Problem(network(), lambda output, target: F.cross_entropy(output, target), data)
+        Problem(network(), own, data)
     broken = network()
     with torch.no_grad():
         broken[2].bias[0] = torch.inf  # type: ignore[index]
-    with pytest.raises(
-        ValueError, match=r"got nan; .*the parameter 2\.bias itself is not finite"
-    ):
+    with pytest.raises(ValueError, match=r"got nan; .*the parameter 2\.bias itself is not finite"):
         Problem(broken, nn.CrossEntropyLoss(), (x, y))
 
 
@@ -264,7 +244,7 @@ def test_the_trial_asks_for_few_samples() -> None:
     small = [count for count in asked if count < 100]
     assert sum(small) <= 300
     # One pass for the loss at θ*, and a few evaluations of the first batch.
-    assert len(asked) - len(small) <= 30 + 8
+    assert len(asked) - len(small) <= 30 + 12
 
 
 def test_outputs_broadcast_against_targets_are_said_and_kept_apart() -> None:
@@ -281,6 +261,4 @@ def test_outputs_broadcast_against_targets_are_said_and_kept_apart() -> None:
     with pytest.warns(UserWarning, match="target size"):
         assert problem.loss() == pytest.approx(expected, rel=1e-12)
     (note,) = problem.notes
-    assert note.startswith(
-        "outputs of shape (20, 1) and targets of shape (20,) are broadcast"
-    )
+    assert note.startswith("outputs of shape (20, 1) and targets of shape (20,) are broadcast")
