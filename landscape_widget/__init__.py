@@ -23,6 +23,7 @@ _HOMES = {
     "Plane": "engine.plane",
     "PredictionError": "landscape",
     "Problem": "engine.problem",
+    "QuadraticRange": "engine.kinks",
     "RandomPlanes": "spectrum",
     "Recipe": "landscape",
     "RitzPairs": "engine.ritz",
@@ -35,6 +36,7 @@ _HOMES = {
     "hessian_directions": "engine.directions",
     "load": "landscape",
     "mean_curvature": "engine.moments",
+    "quadratic_range": "engine.kinks",
     "random_directions": "engine.directions",
     "random_planes": "engine.random_planes",
     "random_planes_by_formula": "engine.random_planes",
@@ -57,7 +59,7 @@ if TYPE_CHECKING:
         hessian_directions,
         random_directions,
     )
-    from landscape_widget.engine.ritz import RitzPairs
+    from landscape_widget.engine.kinks import QuadraticRange, quadratic_range
     from landscape_widget.engine.moments import frobenius_norm, mean_curvature, spectral_moments, trace, trace_ratio
     from landscape_widget.engine.operators import Hessian
     from landscape_widget.engine.plane import Plane
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
         random_planes_by_formula,
         random_planes_from_density,
     )
+    from landscape_widget.engine.ritz import RitzPairs
     from landscape_widget.engine.survey import compute, survey
     from landscape_widget.exploration import explore
     from landscape_widget.landscape import (

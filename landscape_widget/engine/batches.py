@@ -81,6 +81,14 @@ class Batches:
         """Whether the batches are kept."""
         return self._cache is not None
 
+    def mapped(self, function: Callable[[Tensor], Tensor]) -> Batches:
+        """The same batches with a function applied to every tensor, also to those that are read anew."""
+        twin, prepare = copy.copy(self), self._prepare
+        twin._prepare = lambda tensor: function(prepare(tensor))
+        if self._cache is not None:
+            twin._cache = [map_tensors(batch, function) for batch in self._cache]
+        return twin
+
     def __iter__(self) -> Iterator[Any]:
         if self._cache is not None:
             yield from self._cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,6 +26,15 @@ class Objective:
         self._module = _LossModule(model, loss, takes_output)
         self.takes_output, self.rule = takes_output, rule
         self._differentiates = self._by_parameters = False
+
+    def on(self, model: nn.Module) -> Objective:
+        """The same loss of another model, such as one in another precision; what the loss holds itself goes with it."""
+        loss = self._module.loss
+        if isinstance(loss, nn.Module):
+            loss = copy.deepcopy(loss).to(next(model.parameters()).dtype)
+        twin = Objective(model, loss, self.takes_output, self.rule)
+        twin._differentiates, twin._by_parameters = self._differentiates, self._by_parameters
+        return twin
 
     def learn(self, named: Mapping[str, Tensor], batch: Any) -> None:
         """Find out whether the loss takes gradients itself, by its inputs (physics-informed losses do) or by θ."""
@@ -103,6 +113,10 @@ class _LossModule(nn.Module):
         # In a tuple, so that a criterion's own buffers and parameters do not become the model's.
         self._loss = (loss,)
         self._takes_output = takes_output
+
+    @property
+    def loss(self) -> Callable[..., Any]:
+        return self._loss[0]
 
     def forward(self, batch: Any, pieces: list[tuple[Any, slice]] | None = None) -> Any:
         if not self._takes_output:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -190,6 +191,18 @@ class Problem:
     def num_samples(self) -> int | None:
         """How many data points the mean is over; None where the batches do not tell."""
         return self._num_samples
+
+    def in_float64(self) -> Problem:
+        """The same problem in float64: weights and data converted, so exactly the same point; itself where it already is."""
+        if set(self._dtypes) == {torch.float64}:
+            return self
+        twin = copy.copy(self)
+        twin._model = copy.deepcopy(self._model).double()
+        twin.dtype, twin._dtypes = torch.float64, [torch.float64] * len(self._dtypes)
+        twin._point = self._point.double()
+        twin._objective = self._objective.on(twin._model)
+        twin._batches = self._batches.mapped(lambda t: t.double() if t.is_floating_point() else t)
+        return twin
 
     def split(self, theta: Tensor) -> list[Tensor]:
         """The flat vector (n,) as tensors of the parameters' shapes: views."""
