@@ -19,7 +19,7 @@ _ISOLATED = 100.0
 # Products to verify pairs with that are made at once.
 _BATCH = 4
 # Entries taken to double precision at once.
-_SLICE = 2**16
+_SLICE = 2**12
 
 
 @dataclass(frozen=True)
