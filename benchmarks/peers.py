@@ -99,7 +99,9 @@ class Curvlinops:
     """ARPACK over curvlinops: `eigsh(which="BE")`."""
 
     name = "curvlinops + eigsh"
-    parts: ClassVar = {"both": [{"ncv": ncv, "tol": tol} for tol in (1e-1, 1e-2, 1e-3) for ncv in (20, 40, 80, 160)]}
+    parts: ClassVar = {
+        "both": [{"ncv": ncv, "tol": tol} for tol in (1e-1, 1e-2, 1e-3) for ncv in (20, 30, 40, 60, 80, 120, 160)]
+    }
 
     def set_up(self, workload: Workload) -> Any:
         model = _without_silu(copy.deepcopy(workload.model))
@@ -122,7 +124,8 @@ class Eigenthings:
 
     name = "hessian-eigenthings"
     parts: ClassVar = {
-        end: [{"max_iter": m} for m in (10, 15, 20, 30, 40, 60, 80, 120, 160, 240)] for end in ("largest", "smallest")
+        end: [{"max_iter": m} for m in (10, 15, 20, 30, 40, 50, 60, 80, 100, 120, 160, 240)]
+        for end in ("largest", "smallest")
     }
 
     def set_up(self, workload: Workload) -> hessian_eigenthings.HessianOperator:
