@@ -109,7 +109,7 @@ class Curvature:
     counts the Ritz values below −``noise`` over one orthonormal basis, a lower bound for the number of negative
     eigenvalues (Cauchy interlacing); ``noise`` is the measured error of a Hessian-vector product. ``unseen_below`` is
     the one-sided statement of Kuczyński & Woźniakowski (1992): with 99 % probability λ_min is not below it; None
-    after a restart.
+    after a restart. ``method`` tells how the products were made.
     """
 
     largest: tuple[float, ...]
@@ -121,6 +121,7 @@ class Curvature:
     num_matvecs: int
     converged: bool
     unseen_below: float | None = None
+    method: str | None = None
 
 
 @dataclass(frozen=True)

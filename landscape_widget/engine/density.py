@@ -114,6 +114,7 @@ def _iterate(
     problem: Problem, num_probes: int, num_steps: int, known: HessianDirections | None, seed: int
 ) -> Iterator[Callable[[], SpectralDensity]]:
     hessian, n, eps = Hessian(problem), problem.num_parameters, torch.finfo(problem.dtype).eps
+    hessian.expect(num_probes * min(num_steps, n))
     values, vectors = _known_pairs(problem, known)
     left = n - len(values)
     generator = torch.Generator("cpu").manual_seed(seed)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from landscape_widget.engine.problem import Problem, Term
+from landscape_widget.engine.products import nodes_of
 
 # How torch says that an operation has no second derivative.
 _NOT_TWICE = ("is not implemented", "double backward", "once_differentiable")
@@ -78,16 +79,7 @@ def _matters(problem: Problem, leaves: list[Tensor], term: Term, index: int) -> 
 
 def _has_error(gradients: list[Tensor | None]) -> bool:
     """Whether the graph holds a node that torch has put there to refuse differentiation."""
-    seen, todo = set(), [gradient.grad_fn for gradient in gradients if gradient is not None]
-    while todo:
-        node = todo.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if node.name().endswith("Error"):
-            return True
-        todo += [following for following, _ in node.next_functions]
-    return False
+    return any(node.name().endswith("Error") for node in nodes_of(g for g in gradients if g is not None))
 
 
 def _failing(problem: Problem, theta: Tensor) -> list[str]:

@@ -26,6 +26,8 @@ from landscape_widget.landscape import Curvature, Direction
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 # What the basis takes at most unless more are wanted.
 _BASIS_BYTES = 2**30
+# Products that a run takes at least, as a rule: what may be spent on finding a faster way depends on it.
+_TYPICAL = 60
 
 
 @dataclass
@@ -248,6 +250,7 @@ def iter_extended(
 
 def _advance(run: _Run, k: int, max_matvecs: int) -> Iterator[Callable[[], HessianDirections]]:
     hessian, state, tol = run.hessian, run.state, run.tol
+    hessian.expect(min(max_matvecs, _TYPICAL))
 
     def preliminary() -> HessianDirections:
         return _result(run, ritz.ends(state, k, tol), preliminary=True)
@@ -278,6 +281,7 @@ def _result(run: _Run, pairs: ritz.BothEnds, *, preliminary: bool) -> HessianDir
         num_matvecs=run.hessian.num_matvecs,
         converged=bool(largest.converged.all() and smallest.converged.all()),
         unseen_below=bounds.unseen_below(state),
+        method=run.hessian.method,
     )
     return HessianDirections(largest, smallest, summary, preliminary, [] if preliminary else [run])
 

@@ -223,6 +223,7 @@ def _samples(
 
 def _hutchinson(problem: Problem, num_probes: int, distribution: str, seed: int) -> Iterator[_Samples]:
     hessian, samples = Hessian(problem), _Samples()
+    hessian.expect(num_probes)
     for vectors in Probes(problem.point, distribution, seed).slices(num_probes):
         made = finite_products(hessian, vectors)
         samples.add(dot(vectors, made), dot(made, made))
@@ -234,6 +235,7 @@ def _hutchinson(problem: Problem, num_probes: int, distribution: str, seed: int)
 def _hutch_plus_plus(problem: Problem, num_probes: int, distribution: str, seed: int) -> Iterator[_Samples]:
     """With tr H = tr QᵀHQ + tr PHP and tr H² = ‖HQ‖_F² + E‖HPz‖², with P = I − QQᵀ and Q the range of H on some probes."""
     hessian, n = Hessian(problem), problem.num_parameters
+    hessian.expect(num_probes)
     # Of a Gaussian sketch no vector depends on the others by chance. The rest is drawn from another stream: it must not
     # depend on the sketch.
     sketch = Probes(problem.point, "gaussian", seed)

@@ -34,6 +34,8 @@ _TEMPORARIES = 1.5
 # What a first ``linearize`` takes beside its products, in seconds, and how much of a product another way may save:
 # it is tried only when the products still to come would repay that.
 _TRACING, _PRODUCTS_OF_A_TRIAL, _SAVING = 1.2, 8, 0.3
+# Seconds below which no saving is worth another round-off: short runs repeat themselves bit for bit.
+_WORTH_IT = 0.5
 # Another way is taken only if it is clearly faster: round-off differs between them.
 _CLEARLY = 0.9
 
@@ -228,17 +230,13 @@ class Hessian:
     def _try_others(self, seconds: float, rows: Tensor) -> None:
         """Try the other ways, once each, when the products still to come would repay the trial."""
         current = self._products
-        assert current is not None
         assert self.graph_bytes is not None
+        if not isinstance(current, DoubleBackward):
+            return
         saved = self._to_come * seconds * _SAVING
-        if (
-            isinstance(current, DoubleBackward)
-            and not current.together
-            and len(rows) > 1
-            and "together" not in self._tried
-        ):
-            # A trial costs as much as these rows did.
-            if self._to_come * _SAVING > len(rows):
+        if len(rows) > 1:
+            # Twice what these rows took: the trial and its reference.
+            if "together" not in self._tried and saved > _WORTH_IT + 2 * len(rows) * seconds:
                 self._tried.add("together")
                 together = copy.copy(current)
                 together.together = True

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
 
 from landscape_widget.engine.data import tensors
 from landscape_widget.engine.problem import Problem, Term
@@ -140,20 +139,44 @@ def gradient_graph(problem: Problem, theta: Tensor, term: Term) -> Graph | None:
 
 def graph_bytes(problem: Problem, theta: Tensor, term: Term) -> int:
     """Memory that the graph of one addend's gradient holds, measured: what its two passes save, without θ and the data."""
-    known = {t.untyped_storage().data_ptr() for t in tensors(term.batch)}
+    graph = gradient_graph(problem, theta, term)
+    if graph is None:
+        return 0
+    leaf, gradient = graph
+    known = {address for t in (leaf, *tensors(term.batch)) for address, _ in _storages(t)}
     saved: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in known:
-            saved[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with saved_tensors_hooks(keep, lambda tensor: tensor):
-        # Held until counted: freed memory would be counted under the same address.
-        graph = gradient_graph(problem, theta, term)
-    saved.pop(graph[0].untyped_storage().data_ptr() if graph else 0, None)
+    for node in nodes_of([gradient]):
+        for tensor in _saved(node):
+            saved.update((address, size) for address, size in _storages(tensor) if address not in known)
     return sum(saved.values())
+
+
+def nodes_of(outputs: Iterable[Tensor]) -> Iterator[Any]:
+    """Every node of the graph behind some tensors, once."""
+    seen, todo = set(), [output.grad_fn for output in outputs]
+    while todo:
+        node = todo.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            yield node
+            todo += [following for following, _ in node.next_functions]
+
+
+def _saved(node: Any) -> Iterator[Tensor]:
+    """What a node keeps for its backward pass. Read off the node: hooks for it forbid ``torch.func`` inside a loss."""
+    for name in dir(node):
+        if name.startswith("_saved_") or name == "saved_tensors":
+            value = getattr(node, name)
+            yield from (t for t in (value if isinstance(value, (tuple, list)) else [value]) if isinstance(t, Tensor))
+
+
+def _storages(tensor: Tensor) -> Iterator[tuple[int, int]]:
+    """(Address, bytes) of what a tensor keeps in memory."""
+    if tensor.layout != torch.strided:
+        yield id(tensor), tensor._values().untyped_storage().nbytes() if tensor.layout == torch.sparse_coo else 0
+        return
+    storage = tensor.untyped_storage()
+    yield storage.data_ptr(), storage.nbytes()
 
 
 def _gradient_function(problem: Problem, term: Term) -> Callable[[Tensor], Any]:

@@ -223,6 +223,7 @@ def _normal(x: float) -> float:
 
 def _sampled(problem: Problem, num_probes: int, kind: str, seed: int) -> Iterator[RandomPlanes]:
     hessian, directions = Hessian(problem), _Directions(problem, kind, seed, num_probes)
+    hessian.expect(num_probes)
     gradient_norm = float(problem.gradient().double().norm())
     forms, gram = np.zeros((num_probes, num_probes)), np.zeros((num_probes, num_probes))
     ratios: list[float] = []

@@ -8,10 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from landscape_widget import Problem
-from landscape_widget.engine.lanczos import run
+from landscape_widget.engine import lanczos, ritz
 from landscape_widget.engine.operators import Hessian
 
-from .problems import ARCHITECTURES, Case, dense_hessian, make, slice_problem, whole_function
+from .problems import (
+    ARCHITECTURES,
+    Case,
+    dense_hessian,
+    make,
+    slice_problem,
+    whole_function,
+)
 
 
 def matrix(H: Hessian) -> Tensor:
@@ -46,7 +53,12 @@ def test_away_from_the_trained_point(name: str) -> None:
     torch.testing.assert_close(there @ v, expected, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(here @ v, before, rtol=0, atol=0)
     assert not torch.allclose(before, expected, rtol=1e-2)
-    torch.testing.assert_close(problem.gradient(theta), torch.func.grad(function)(theta), rtol=1e-10, atol=1e-13)
+    torch.testing.assert_close(
+        problem.gradient(theta),
+        torch.func.grad(function)(theta),
+        rtol=1e-10,
+        atol=1e-13,
+    )
 
 
 def test_the_point_of_an_operator_is_its_own() -> None:
@@ -76,7 +88,12 @@ def test_products_are_counted_and_take_rows_and_numpy() -> None:
 def test_several_batches_give_the_same_graph_or_none() -> None:
     """One batch keeps its graph between products, several do not: the products are the same."""
     case = make("own_loss")  # not regrouped: its rule is not known
-    whole = Case(case.model, case.loss, [tuple(torch.cat(c) for c in zip(*case.data, strict=True))], case.whole)
+    whole = Case(
+        case.model,
+        case.loss,
+        [tuple(torch.cat(c) for c in zip(*case.data, strict=True))],
+        case.whole,
+    )
     several, one = Hessian(case.problem()), Hessian(whole.problem())
     assert several.problem.num_terms == 4
     assert one.problem.num_terms == 1
@@ -87,7 +104,10 @@ def test_several_batches_give_the_same_graph_or_none() -> None:
 
 def test_wrong_shapes_are_refused() -> None:
     problem = make("mlp").problem()
-    with pytest.raises(ValueError, match=r"expected a vector of shape \(51,\) or rows of it, got \(50,\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"expected a vector of shape \(51,\) or rows of it, got \(50,\)",
+    ):
         _ = Hessian(problem) @ torch.ones(50)
     with pytest.raises(ValueError, match=r"expected theta of shape \(51,\), got \(3,\)"):
         Hessian(problem, torch.ones(3))
@@ -111,7 +131,7 @@ def test_batches_that_do_not_touch_some_parameters() -> None:
             self.theta = nn.Parameter(torch.tensor([2.0, 3.0], dtype=torch.float64))
 
     data = [(torch.tensor([kind]),) for kind in (2, 1, 0)]
-    problem = Problem(Model(), lambda model, batch: loss(model, batch[0]), data)
+    problem = Problem(Model(), lambda model, batch: loss(model, batch[0]), data, batch_weight=lambda batch: 1)
     assert problem.loss() == pytest.approx((12 + 2 + 5) / 3)
     torch.testing.assert_close(problem.gradient(), torch.tensor([13.0, 4.0], dtype=torch.float64) / 3)
     torch.testing.assert_close(matrix(Hessian(problem)), torch.tensor([[6.0, 4.0], [4.0, 0.0]]).double() / 3)
@@ -120,7 +140,11 @@ def test_batches_that_do_not_touch_some_parameters() -> None:
 def test_finite_differences_of_the_gradient_agree() -> None:
     """Independent of automatic second derivatives."""
     problem = make("attention").problem()
-    v = torch.randn(problem.num_parameters, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    v = torch.randn(
+        problem.num_parameters,
+        dtype=torch.float64,
+        generator=torch.Generator().manual_seed(3),
+    )
     v /= v.norm()
     h = 1e-5
     difference = (problem.gradient(problem.point + h * v) - problem.gradient(problem.point - h * v)) / (2 * h)
@@ -138,7 +162,13 @@ def test_float32_products_are_close_to_float64() -> None:
 
 def test_lanczos_sees_the_same_operator_on_every_device(device: str) -> None:
     problem = make("mlp").problem(device=device)
-    (*_, state) = run(Hessian(problem), problem.point, 2, tol=1e-8, seed=0, max_matvecs=51)
+    (*_, state) = ritz.run(
+        Hessian(problem),
+        lanczos.start(problem.point, seed=0),
+        2,
+        tol=1e-8,
+        max_matvecs=51,
+    )
     reference = torch.linalg.eigvalsh(dense_hessian(make("mlp")))
     np.testing.assert_allclose(state.ritz()[0][[0, -1]], reference[[0, -1]], rtol=1e-8)
 
@@ -146,5 +176,8 @@ def test_lanczos_sees_the_same_operator_on_every_device(device: str) -> None:
 def test_a_loss_that_cannot_be_differentiated_twice_is_told_in_words() -> None:
     x, y = torch.randn(10, 4), torch.arange(10) % 3
     H = Hessian(Problem(nn.Linear(4, 3), nn.MultiMarginLoss(), (x, y)))
-    with pytest.raises(RuntimeError, match="expected a loss that can be differentiated twice, got .*multi_margin"):
+    with pytest.raises(
+        RuntimeError,
+        match="expected a loss that can be differentiated twice, got .*multi_margin",
+    ):
         _ = H @ torch.ones(15)

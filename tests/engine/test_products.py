@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from landscape_widget import Problem
+from landscape_widget import Problem, hessian_directions
 from landscape_widget.engine import operators, products
 from landscape_widget.engine.operators import METHODS, Hessian
 
@@ -107,6 +107,32 @@ def test_the_memory_of_a_product_is_measured() -> None:
     assert H.graph_bytes is not None
     # The counted one includes θ and the data.
     assert H.graph_bytes == pytest.approx(saved_bytes(problem), rel=0.1)
+
+
+def test_losses_that_forbid_hooks_and_sparse_data_have_products() -> None:
+    torch.manual_seed(0)
+    field = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1)).double()
+
+    def slopes(model: nn.Module, batch: tuple[Tensor]) -> Tensor:
+        by_point = torch.func.vmap(torch.func.jacrev(lambda x: model(x[None])[0]))
+        return by_point(batch[0]).square().mean()
+
+    class Sparse(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(6, 3).double()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.sparse.mm(x, self.linear.weight.T) + self.linear.bias if x.is_sparse else self.linear(x)
+
+    x = torch.randn(20, 6, dtype=torch.float64).relu()
+    model, loss, y = Sparse(), nn.CrossEntropyLoss(), torch.arange(20) % 3
+    dense, sparse = Hessian(Problem(model, loss, (x, y))), Hessian(Problem(model, loss, (x.to_sparse(), y)))
+    torch.testing.assert_close(sparse @ identity(sparse), dense @ identity(dense), rtol=1e-9, atol=1e-12)
+    physics = Problem(field, slopes, [(torch.randn(10, 2, dtype=torch.float64),)])
+    v, h = torch.randn(physics.num_parameters, dtype=torch.float64), 1e-6
+    difference = (physics.gradient(physics.point + h * v) - physics.gradient(physics.point - h * v)) / (2 * h)
+    torch.testing.assert_close(Hessian(physics) @ v, difference, rtol=1e-5, atol=1e-7)
 
 
 def test_a_budget_below_the_whole_graph_makes_micro_batches_and_keeps_nothing() -> None:
@@ -263,12 +289,12 @@ def test_a_wrong_way_is_never_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not linearized  # what fails untraced is not traced
 
 
-@pytest.mark.parametrize(("together", "taken"), [(0.02, True), (0.2, False)])
-def test_rows_are_made_together_where_that_is_faster(
-    monkeypatch: pytest.MonkeyPatch, together: float, taken: bool
+@pytest.mark.parametrize(("alone", "together", "taken"), [(0.1, 0.02, True), (0.1, 0.2, False), (0.001, 0.0002, False)])
+def test_rows_are_made_together_where_that_is_clearly_faster(
+    monkeypatch: pytest.MonkeyPatch, alone: float, together: float, taken: bool
 ) -> None:
     problem = mlp(32)
-    Clock(monkeypatch, {"kept graph": 0.1, "kept graph together": together})
+    Clock(monkeypatch, {"kept graph": alone, "kept graph together": together})
     H = Hessian(problem)
     H.expect(100)
     V = torch.stack(list(vectors(problem, 4)))
@@ -283,3 +309,8 @@ def test_unknown_methods_and_budgets_are_refused() -> None:
         Hessian(problem, method="fastest")
     with pytest.raises(ValueError, match="expected memory_budget of at least 1, got 0"):
         Hessian(problem, memory_budget=0)
+
+
+def test_a_result_names_how_its_products_were_made() -> None:
+    pairs = hessian_directions(make("mlp").problem(), k=1)
+    assert pairs.summary.method == "kept graph"
