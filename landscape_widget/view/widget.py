@@ -32,6 +32,7 @@ from landscape_widget.view.settings import (
     checked_settings,
     resolutions,
 )
+from landscape_widget.view.spectrum import spectrum_entry
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class LandscapeWidget(anywidget.AnyWidget):
         As of every widget.
     running
         False stops, True goes on; what was measured is kept.
-    status, progress, eta, error, caption, catalog
+    status, progress, eta, error, caption, catalog, spectrum
         Read only: what goes on. Observers run on the engine's thread.
 
     Raises
@@ -96,6 +97,7 @@ class LandscapeWidget(anywidget.AnyWidget):
     error = t.Unicode("").tag(sync=True)
     caption = t.List(t.Unicode()).tag(sync=True)
     catalog = t.List(t.Dict()).tag(sync=True)
+    spectrum = t.Dict().tag(sync=True)
     resolutions = t.List(t.Int(), [5, 9, 17, 33, 65, 129]).tag(sync=True)
     _confirmed = t.Dict().tag(sync=True)
     # Serialised afresh for whoever asks for the full state; the trait itself never changes, so nothing is pushed.
@@ -206,6 +208,7 @@ class LandscapeWidget(anywidget.AnyWidget):
             resolution=max(landscape.losses.shape),
             resolutions=[max(landscape.losses.shape)],
             caption=caption(landscape),
+            spectrum=spectrum_entry(None, landscape.recipe.curvature, landscape.recipe.gradient_norm, done=True),
             status="done",
             progress=1.0,
         )
