@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+from landscape_widget.background import SpectrumJob
 from landscape_widget.engine.directions import (
     HessianDirections,
     gradient_direction,
@@ -89,6 +90,7 @@ class Session:
         self._planes = Planes(problem, tolerance=tolerance, seed=seed)
         self._shown: tuple[Any, ...] | None = None
         self._failed_wish: tuple[Any, ...] | None = None
+        self._spectrum: SpectrumJob | None = None
         # The survey is done, and its last picture waits to be sent.
         self._finishing = False
         self._k = k
@@ -132,7 +134,10 @@ class Session:
             self._failed_wish = None
             widget.publish(error="")
         if self._opening is None:
-            return self._advance_plane(widget, wish[:4], wish[4])
+            if self._spectrum is not None and self._spectrum.due(widget.eta):
+                return self._spectrum.advance(widget)
+            worked = self._advance_plane(widget, wish[:4], wish[4])
+            return worked or (self._spectrum is not None and self._spectrum.advance(widget))
         if next(self._opening, self) is self:
             self._opening = None
         return True
@@ -174,11 +179,15 @@ class Session:
                 chunk = time.perf_counter()
         assert make is not None
         pairs = make()
+        pairs.release()
         at_point = self._planes.facts = facts(self.problem, pairs.summary)
         found = [*pairs.directions, *random_directions(self.problem, _NUM_RANDOM, seed=self.seed)]
         if at_point.gradient_norm > 0:
             found.append(gradient_direction(self.problem))
         self._offer(found, default=self.own or (pairs.directions[0], pairs.directions[-1]))
+        self._spectrum = SpectrumJob(self.problem, pairs, at_point.gradient_norm, seed=self.seed)
+        if (widget := self._widget()) is not None and self._spectrum is not None:
+            self._spectrum.tell(widget)
 
     def _preliminary(
         self, axes: tuple[Direction, ...], pairs: HessianDirections | None

@@ -19,6 +19,8 @@ from torch import nn
 import landscape_widget as lw
 from landscape_widget import exploration
 from landscape_widget import session as session_module
+from landscape_widget.background import SpectrumJob
+from landscape_widget.engine.overview import Overview
 from landscape_widget.landscape import Direction
 from landscape_widget.scheduler import scheduler
 from landscape_widget.session import Session
@@ -63,6 +65,8 @@ class Bench:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
         self.loss, self.clock, self.page = Loss(), Clock(), Page()
         curvatures = settings.pop("curvatures", [3.0, 2.0, 0.5, -0.5, -1.0])
+        if not settings.pop("spectrum", False):
+            monkeypatch.setattr(session_module, "SpectrumJob", lambda *_args, **_settings: None)
         problem = lw.Problem(Bowl(curvatures), self.loss)
         self.widget: LandscapeWidget = lw.explore(problem, **{"tolerance": 0.0, "resolution": 9, **settings})
         assert isinstance(self.widget.session, Session)
@@ -895,3 +899,80 @@ def test_a_first_picture_is_seen_off_unless_more_than_the_rate_holds_it_back(hel
     widget = Widget()
     session_module._see_off(widget)  # type: ignore[arg-type]
     assert widget.looked == looks
+
+
+class TestSpectrum:
+    """The spectrum as a whole is found when nothing else is wished for."""
+
+    @staticmethod
+    def numbers(bench: Bench) -> dict[str, str]:
+        return {entry["key"]: entry["text"] for entry in bench.widget.spectrum["numbers"]}
+
+    def test_it_comes_after_the_surface_and_is_told_to_the_page(self, make: Callable[..., Bench]):
+        bench = make(spectrum=True)
+        bench.hello()
+        bench.until(lambda: bench.page.header is not None and bench.header["measured"] == 81)
+        # The ends are known from the start.
+        assert self.numbers(bench)["lambda_min"].startswith("−1")
+        assert not bench.widget.spectrum["done"]
+        bench.run()
+        assert bench.widget.status == "done"
+        assert bench.widget.spectrum["done"] is True
+        # Of all five eigenvalues, 3 + 2 + 0.5 − 0.5 − 1: exact, as the five are found.
+        assert self.numbers(bench)["lambda_max"].startswith("3")
+        assert self.numbers(bench)["lambda_min"].startswith("−1")
+        assert self.numbers(bench)["trace"].startswith("4")
+        assert "%" in self.numbers(bench)["planes"]
+
+    def test_a_wish_goes_first(self, make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr("landscape_widget.background._CHUNK", 0.0)
+        bench = make(spectrum=True)
+        bench.hello()
+        bench.until(lambda: bool(bench.widget.spectrum))
+        assert not bench.widget.spectrum["done"]
+        bench.wish(resolution=17)
+        bench.until(lambda: bench.header["measured"] == 289)
+        assert not bench.widget.spectrum["done"]
+        bench.run()
+        assert bench.widget.spectrum["done"]
+
+    def test_stop_stops_it_too(self, make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr("landscape_widget.background._CHUNK", 0.0)
+        bench = make(spectrum=True)
+        bench.hello()
+        bench.until(lambda: bool(bench.widget.spectrum))
+        bench.wish(running=False)
+        assert bench.run() == 0
+        assert not bench.widget.spectrum["done"]
+        bench.wish(running=True)
+        bench.run()
+        assert bench.widget.spectrum["done"]
+
+    def test_a_long_survey_leaves_it_a_share(self, monkeypatch: pytest.MonkeyPatch):
+        clock = Clock()
+        monkeypatch.setattr("landscape_widget.background._CHUNK", 0.0)
+        problem = lw.Problem(Bowl([3.0, 2.0, -1.0]), Loss())
+        job = SpectrumJob(problem, lw.hessian_directions(problem, k=1), 0.0, seed=0)
+        job._clock, job._began = clock, clock.now
+        clock.now += 100
+        assert job.due(eta=60.0)
+        assert not job.due(eta=2.0)  # soon done
+        assert not job.due(eta=None)  # nothing to share with
+        job._worked = 25.0
+        assert not job.due(eta=60.0)
+
+    def test_its_failure_leaves_the_surface(
+        self, make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ):
+        def fails(*_args: Any, **_settings: Any) -> Iterator[Any]:
+            yield Overview
+            raise FloatingPointError("expected finite products")
+
+        monkeypatch.setattr("landscape_widget.background.iter_overview", fails)
+        bench = make(spectrum=True)
+        bench.hello()
+        bench.run()
+        assert (bench.widget.status, bench.widget.error) == ("done", "")
+        assert bench.widget.spectrum["done"]
+        assert self.numbers(bench)["lambda_max"].startswith("3")
+        assert "the spectrum could not be found" in caplog.text
