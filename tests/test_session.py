@@ -928,8 +928,7 @@ class TestSpectrum:
         monkeypatch.setattr("landscape_widget.background._CHUNK", 0.0)
         bench = make(spectrum=True)
         bench.hello()
-        bench.until(lambda: bool(bench.widget.spectrum))
-        assert not bench.widget.spectrum["done"]
+        bench.until(lambda: bench.page.header is not None and bench.header["measured"] == 81)
         bench.wish(resolution=17)
         bench.until(lambda: bench.header["measured"] == 289)
         assert not bench.widget.spectrum["done"]
@@ -940,7 +939,7 @@ class TestSpectrum:
         monkeypatch.setattr("landscape_widget.background._CHUNK", 0.0)
         bench = make(spectrum=True)
         bench.hello()
-        bench.until(lambda: bool(bench.widget.spectrum))
+        bench.until(lambda: bench.page.header is not None and bench.header["measured"] == 81)
         bench.wish(running=False)
         assert bench.run() == 0
         assert not bench.widget.spectrum["done"]
