@@ -2,7 +2,7 @@
 
 import "../src/style.css";
 import factory from "../src/index.js";
-import { fakeModel, makeGrid, saddle, saddlePoints, sendGrid } from "./model.js";
+import { fakeModel, makeGrid, SPECTRUM, saddle, saddlePoints, sendGrid } from "./model.js";
 
 const query = new URLSearchParams(location.search);
 const scene = query.get("scene") ?? "done";
@@ -39,6 +39,8 @@ if (scene === "done" || scene === "log") Object.assign(traits, { status: "done",
 if (scene === "log") traits.log_scale = true;
 if (scene === "empty") Object.assign(traits, { status: "directions", catalog: [] });
 if (scene === "saved") traits.live = false;
+
+if (!["empty", "coarse"].includes(scene)) traits.spectrum ??= SPECTRUM;
 
 const model = fakeModel(traits);
 const widget = factory();

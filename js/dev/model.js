@@ -54,6 +54,44 @@ export const CATALOG = [
   direction("gradient", "gradient", "∇", "gradient at θ*"),
 ];
 
+/** A spectrum that fits the catalog: a bulk around zero, skewed to the right, and five outliers. */
+export const SPECTRUM = (() => {
+  const scale = 0.25;
+  const bandwidth = 0.04;
+  const outliers = [2.84, 1.31, 0.77, -0.42, -0.21];
+  const [first, last] = [Math.asinh(-0.42 / scale) - 0.16, Math.asinh(2.84 / scale) + 0.16];
+  const places = Array.from({ length: 256 }, (_, k) => first + ((last - first) * k) / 255);
+  const gaussian = (offset) => Math.exp(-0.5 * offset * offset);
+  return {
+    done: true,
+    noise: 1e-6,
+    scale,
+    bandwidth,
+    grid: places.map((u) => scale * Math.sinh(u)),
+    counts: places.map(
+      (u) =>
+        400 * gaussian(u / 0.06) +
+        40 * gaussian((u - 0.15) / 0.35) +
+        outliers.reduce((sum, value) => sum + gaussian((u - Math.asinh(value / scale)) / bandwidth), 0),
+    ),
+    bulk: [-0.15, 0.35],
+    outliers,
+    num_parameters: 1094,
+    num_probes: 8,
+    num_steps: 64,
+    num_matvecs: 512,
+    numbers: [
+      ["lambda_max", "λ_max", "largest eigenvalue", "2.84 ± 0.002", "The largest eigenvalue of the Hessian."],
+      ["lambda_min", "λ_min", "smallest eigenvalue", "−0.42 ± 0.01", "The smallest eigenvalue of the Hessian."],
+      ["trace", "tr H", "trace", "14.1 ± 0.8", "The sum of all eigenvalues."],
+      ["trace_ratio", "s", "s = tr H/‖H‖_F", "3.9 ± 0.2", "The trace against the Frobenius norm."],
+      ["gradient", "‖∇L‖", "gradient", "2·10⁻⁵", "The length of the gradient at the trained point."],
+      ["planes", "random planes", "random planes", "4 ± 2 % show a saddle (Gaussian axes, sampled)", "Averages."],
+    ].map(([key, symbol, label, text, help]) => ({ key, symbol, label, text, help })),
+    planes: "Of random planes with Gaussian axes, 96 ± 3 % show a minimum, 4 ± 2 % a saddle, 0 ± 1 % a maximum.",
+  };
+})();
+
 function defaults() {
   return {
     direction_x: "largest-1",
@@ -79,6 +117,7 @@ function defaults() {
       "‖∇L‖ = 2·10⁻⁵: the trained point is a saddle of the whole loss.",
     ],
     catalog: CATALOG,
+    spectrum: {},
     resolutions: [5, 9, 17, 33, 65, 129],
     _confirmed: {},
     _grid: null,

@@ -3,10 +3,14 @@
 // Native inputs throughout: keyboard and screen reader come with them. Each control shows what the state says and sends wishes,
 // nothing else; what needs an engine is disabled where there is none.
 
-/** @import { Direction, State } from "./types" */
+/** @import { State } from "./types" */
+/** @import { Axis } from "./directions.js" */
 import { COLORMAPS } from "./colors.js";
+import { catalogOf, choose, chosen } from "./directions.js";
 import { h, setText } from "./dom.js";
+import { unbroken } from "./numbers.js";
 import { createSlider } from "./slider.js";
+import { createSpectrum } from "./spectrum.js";
 
 const NO_ENGINE = "No engine behind this picture: a saved landscape. What needs one is switched off.";
 const ZOOM = [-4, 4];
@@ -48,32 +52,27 @@ export function createControls({ state, onview, signal }) {
     return { input, object: h("label", { class: "lw-check", title: hint }, input, h("span", {}, text)) };
   }
 
-  /** @returns {Direction[]} */
-  const catalog = () => state.get("catalog") ?? [];
-
-  // Both axes along one direction would be no plane: choosing the other axis's direction swaps the two.
-  /** @param {"direction_x" | "direction_y"} mine @param {"direction_x" | "direction_y"} other @param {number} index */
-  function choose(mine, other, index) {
-    const entry = catalog()[index];
-    if (!entry) return;
-    const swapped = entry.key === state.get(other) ? state.get(mine) : state.get(other);
-    state.want({ [mine]: entry.key, [other]: swapped });
+  /** @param {Axis} axis @param {number} index */
+  function chooseAt(axis, index) {
+    const entry = catalogOf(state)[index];
+    if (entry) choose(state, axis, entry.key);
   }
 
   const x = createSlider({
     name: "x direction",
     title: "x · α",
     hint: "The direction in weight space along which the horizontal axis runs.",
-    oninput: (index) => choose("direction_x", "direction_y", index),
+    oninput: (index) => chooseAt("direction_x", index),
     signal,
   });
   const y = createSlider({
     name: "y direction",
     title: "y · β",
     hint: "The direction in weight space along which the axis into the picture runs.",
-    oninput: (index) => choose("direction_y", "direction_x", index),
+    oninput: (index) => chooseAt("direction_y", index),
     signal,
   });
+  const spectrum = createSpectrum({ state, signal });
   const resolution = createSlider({
     name: "resolution",
     title: "Grid",
@@ -131,7 +130,7 @@ export function createControls({ state, onview, signal }) {
     "div",
     { class: "lw-panel" },
     note,
-    group("Directions", x.object, y.object),
+    group("Directions", spectrum.object, h("div", { class: "lw-pair" }, x.object, y.object)),
     group("Resolution", resolution.object),
     group("Range", ranges),
     group("Saddles", saddles.object),
@@ -148,16 +147,11 @@ export function createControls({ state, onview, signal }) {
     ),
   );
 
-  /** @param {ReturnType<typeof createSlider>} slider @param {string} trait @param {boolean} live */
-  function showDirection(slider, trait, live) {
-    // Before anybody has chosen, and while the catalog is changing, what the picture shows is the truth.
-    const entries = catalog();
-    const header = state.grid?.header;
-    const shown = trait === "direction_x" ? header?.x : header?.y;
-    /** @param {string | undefined} key */
-    const find = (key) => entries.findIndex((candidate) => candidate.key === key);
-    const index = entries.some(({ key }) => key === state.get(trait)) ? find(state.get(trait)) : find(shown?.key);
-    const entry = entries[index] ?? shown;
+  /** @param {ReturnType<typeof createSlider>} slider @param {Axis} axis @param {boolean} live */
+  function showDirection(slider, axis, live) {
+    const entries = catalogOf(state);
+    const entry = chosen(state, axis);
+    const index = entries.findIndex(({ key }) => key === entry?.key);
     const text = entry?.label ?? "not known yet";
     const note = entry?.preliminary ? "still sharpening" : entry?.converged === false ? "not converged" : "";
     slider.update({
@@ -178,6 +172,7 @@ export function createControls({ state, onview, signal }) {
     update() {
       const live = Boolean(state.get("live"));
       note.hidden = live;
+      spectrum.update();
       showDirection(x, "direction_x", live);
       showDirection(y, "direction_y", live);
 
@@ -230,9 +225,4 @@ function thin(symbols) {
   return symbols.map((symbol, k) =>
     k === symbols.length - 1 || (k % every === 0 && symbols.length - 1 - k >= every) ? symbol : "",
   );
-}
-
-/** Keep a value with its error on one line: no break inside parentheses. @param {string} label */
-function unbroken(label) {
-  return label.replace(/\(.*\)/, (part) => part.replaceAll(" ", "\u00a0"));
 }

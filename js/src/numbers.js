@@ -3,7 +3,7 @@
 const SUPERSCRIPT = "⁰¹²³⁴⁵⁶⁷⁸⁹";
 
 /** @param {number} exponent */
-function superscript(exponent) {
+export function superscript(exponent) {
   const digits = String(Math.abs(exponent)).replace(/\d/g, (digit) => SUPERSCRIPT[Number(digit)]);
   return (exponent < 0 ? "⁻" : "") + digits;
 }
@@ -129,3 +129,6 @@ export function formatDuration(seconds) {
 
 /** Groups of three digits, for counts. @param {number} count */
 export const formatCount = (count) => String(count).replace(/\B(?=(\d{3})+$)/g, ",");
+
+/** Keep what stands in parentheses, such as a value with its error, on one line. @param {string} label */
+export const unbroken = (label) => label.replace(/\(.*\)/, (part) => part.replaceAll(" ", "\u00a0"));

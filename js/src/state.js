@@ -23,6 +23,7 @@ const WATCHED = [
   "error",
   "caption",
   "catalog",
+  "spectrum",
   "resolutions",
 ];
 

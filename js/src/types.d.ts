@@ -25,6 +25,22 @@ export interface Direction {
   help: string;
 }
 
+/** What is known of the Hessian's spectrum; empty until something is. */
+export interface Spectrum {
+  done?: boolean;
+  grid?: number[];
+  counts?: number[];
+  scale?: number;
+  noise?: number | null;
+  bulk?: [number, number] | null;
+  outliers?: number[];
+  num_parameters?: number;
+  num_probes?: number;
+  num_matvecs?: number;
+  numbers?: { key: string; symbol: string; label: string; text: string; help: string }[];
+  planes?: string;
+}
+
 /** A critical point of the slice. */
 export interface Critical {
   kind: string;
