@@ -38,6 +38,7 @@ class DoubleBackward:
     """
 
     name = "double backward"
+    _keeps = False
 
     def __init__(self, problem: Problem, theta: Tensor, terms: Terms, *, together: bool = False) -> None:
         self._problem, self._theta, self._terms = problem, theta, terms
@@ -57,18 +58,22 @@ class DoubleBackward:
     def _pull_back(self, leaf: Tensor, gradient: Tensor, rows: Tensor) -> Tensor:
         if self.together and len(rows) > 1:
             (products,) = torch.autograd.grad(
-                gradient, leaf, rows, retain_graph=True, is_grads_batched=True, materialize_grads=True
+                gradient, leaf, rows, retain_graph=self._keeps, is_grads_batched=True, materialize_grads=True
             )
             return products
-        return torch.stack(
-            [torch.autograd.grad(gradient, leaf, v, retain_graph=True, materialize_grads=True)[0] for v in rows]
-        )
+        products = []
+        for i, v in enumerate(rows, start=1):
+            # The last pass frees what it has used: its memory serves the next micro-batch while it is still warm.
+            retain = self._keeps or i < len(rows)
+            products += torch.autograd.grad(gradient, leaf, v, retain_graph=retain, materialize_grads=True)
+        return torch.stack(products)
 
 
 class KeptGraph(DoubleBackward):
     """Double backward whose graphs are made by the first product and kept: every later one is a single backward pass."""
 
     name = "kept graph"
+    _keeps = True
 
     def __init__(self, problem: Problem, theta: Tensor, terms: Terms, *, together: bool = False) -> None:
         super().__init__(problem, theta, terms, together=together)
