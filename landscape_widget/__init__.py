@@ -23,7 +23,7 @@ _HOMES = {
     "Plane": "engine.plane",
     "PredictionError": "landscape",
     "Problem": "engine.problem",
-    "QuadraticRange": "engine.kinks",
+    "QuadraticRange": "spectrum",
     "RandomPlanes": "spectrum",
     "Recipe": "landscape",
     "RitzPairs": "engine.ritz",
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
         hessian_directions,
         random_directions,
     )
-    from landscape_widget.engine.kinks import QuadraticRange, quadratic_range
+    from landscape_widget.engine.kinks import quadratic_range
     from landscape_widget.engine.moments import frobenius_norm, mean_curvature, spectral_moments, trace, trace_ratio
     from landscape_widget.engine.operators import Hessian
     from landscape_widget.engine.plane import Plane

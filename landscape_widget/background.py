@@ -22,7 +22,7 @@ _LONG, _SHARE = 10.0, 0.2
 
 
 class SpectrumJob:
-    """Moments, density and random planes of one problem, a chunk at a time; what is known is told to the widget.
+    """Moments, density, h₀ and random planes of one problem, a chunk at a time; what is known is told to the widget.
 
     Parameters
     ----------
@@ -81,6 +81,7 @@ class SpectrumJob:
                 self._gradient_norm,
                 found.planes,
                 found.moments,
+                found.ranges,
                 done=self._overviews is None,
             )
         )

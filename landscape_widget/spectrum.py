@@ -267,6 +267,38 @@ class RandomPlanes:
         return f"Of random planes with {axes}, {parts} at the trained point ({origin})."
 
 
+@dataclass(frozen=True)
+class QuadraticRange:
+    """Where along a unit vector v the curvature at θ* is that of the loss.
+
+    Attributes
+    ----------
+    radius
+        h₀: up to this ‖Δθ‖ the gradient differences agree with vᵀHv. 0 where they do at no step: then the Hessian is
+        that of another function than the gradient, or a kink goes through θ* itself.
+    curvature
+        vᵀHv in float64.
+    steps, differences
+        Shapes (s,), the steps h from the largest one downwards and [∇L(θ+hv) − ∇L(θ−hv)]·v/2h there.
+    """
+
+    radius: float
+    curvature: float
+    steps: tuple[float, ...]
+    differences: tuple[float, ...]
+
+    def in_words(self) -> str:
+        """One sentence that claims no more than was seen."""
+        if not self.radius:
+            return (
+                f"vᵀHv = {self.curvature:.3g} agrees with the gradient's differences at no step down to "
+                f"{self.steps[-1]:.0e}: the Hessian does not describe the loss here."
+            )
+        if self.radius >= self.steps[0]:
+            return f"The Hessian describes the loss along this direction at least within ± {self.radius:.2g}."
+        return f"The Hessian describes the loss along this direction only within ± {self.radius:.1e} (kinks or higher order)."
+
+
 def standard_error(values: np.ndarray, *, exact: bool = False) -> float:
     """Standard error of the mean of samples; infinite for a single one, zero where nothing was sampled (``exact``)."""
     if exact:

@@ -10,6 +10,8 @@ import { axisLabels, uncrowded } from "./spectrum-scale.js";
 
 /** Below this many eigenvalues the logarithmic height is cut off: less than one is none. */
 const FLOOR = 0.3;
+/** How far a peak of many eigenvalues is seen from its middle, in bandwidths. */
+const BROADENED = 4;
 /** A shorter error bar would only thicken the tick. */
 const VISIBLE_ERROR = 3;
 const FONT_SIZE = 11;
@@ -53,7 +55,7 @@ export function createPlot() {
   }
 
   /** @param {Spectrum} spectrum @param {Layout} layout */
-  function density({ grid, counts }, { axis, left, right, lowest }) {
+  function density({ grid, counts, scale = 1, bandwidth = 0 }, { axis, left, right, lowest }) {
     if (!grid?.length || !counts) return [];
     const greatest = Math.max(3, ...counts);
     /** @param {number} count */
@@ -62,23 +64,23 @@ export function createPlot() {
     /** @type {[number, number][]} */
     const points = grid.map((value, k) => [axis.at(value), height(counts[k])]);
 
-    // Cut at zero, so that each side has its own hue; what is broadened beyond zero alone is no negative curvature.
-    const after = lowest < 0 ? grid.findIndex((value) => value >= 0) : 0;
-    const cut = after === -1 ? points.length : after;
-    const zero = axis.at(0);
+    // Each side of zero has its own hue; but what only the broadening of a zero eigenvalue carries beyond it is no negative curvature.
+    const edge = lowest < 0 ? -scale * Math.sinh(BROADENED * bandwidth) : Number.NEGATIVE_INFINITY;
+    const cut = grid.findIndex((value) => value >= edge);
+    const x = axis.at(edge);
     if (cut > 0 && cut < points.length) {
       const [[x0, y0], [x1, y1]] = [points[cut - 1], points[cut]];
-      const y = x1 > x0 ? y0 + ((y1 - y0) * (zero - x0)) / (x1 - x0) : y1;
-      points.splice(cut, 0, [zero, y]);
+      points.splice(cut, 0, [x, x1 > x0 ? y0 + ((y1 - y0) * (x - x0)) / (x1 - x0) : y1]);
     }
+    const end = cut < 0 ? points.length : cut;
 
     // One eigenvalue, and the greatest power of a thousand or ten that there is.
     const decade = Math.floor(Math.log10(greatest));
     const levels = decade > 0 ? [1, 10 ** decade] : [1];
     return [
       ...levels.map((level) => svg("path", { class: "lw-level", d: `M${left} ${crisp(height(level))}H${right}` })),
-      ...area(points.slice(0, Math.min(points.length, cut + 1)), "lw-below-zero"),
-      ...area(points.slice(cut), "lw-above-zero"),
+      ...area(points.slice(0, end + 1), "lw-below-zero"),
+      ...area(points.slice(end), "lw-above-zero"),
       ...levels.map((level) => words(power(level), "lw-strip-label", left - 5, Math.round(height(level)) + 4, "end")),
     ];
   }
@@ -226,6 +228,7 @@ const power = (level) => (level < 1e3 ? String(level) : `10${superscript(Math.ro
 export function legendOf({ spectrum, layout, slopes, coming }) {
   const { grid, bulk, outliers, num_probes: probes } = spectrum;
   const negative = layout.lowest < 0;
+  const known = layout.stops.some(({ tick }) => tick !== null);
   const soFar = coming ? `, ${probes} ${probes === 1 ? "probe" : "probes"} so far` : "";
   const doubts = ["not converged yet", "still sharpening"].flatMap((words) => {
     const symbols = layout.stops.filter(({ entry }) => doubt(entry) === words).map(({ entry }) => entry.symbol);
@@ -234,6 +237,7 @@ export function legendOf({ spectrum, layout, slopes, coming }) {
   });
   return [
     ...(grid?.length ? [["lw-key-density", `count (log)${soFar}`]] : []),
+    ...(!grid?.length && coming && known ? [["lw-key-coming", "density: being estimated…"]] : []),
     ...(negative ? [["lw-key-negative", "negative curvature"]] : []),
     ...(bulk ? [["lw-key-bulk", "bulk"]] : []),
     ...(outliers?.length ? [["lw-key-outlier", "outliers"]] : []),

@@ -5,7 +5,7 @@
 /** @import { Spectrum, State } from "./types" */
 import { saddleTint } from "./colors.js";
 import { catalogOf, choose, chosen, otherOf } from "./directions.js";
-import { h, setText } from "./dom.js";
+import { h } from "./dom.js";
 import { formatValue } from "./numbers.js";
 import { createHandle } from "./spectrum-handle.js";
 import { layoutOf, ROWS } from "./spectrum-layout.js";
@@ -22,8 +22,7 @@ const READ_ONLY = "No engine behind this picture: another direction cannot be me
 export function createSpectrum({ state, signal }) {
   const plot = createPlot();
   const numbers = createNumbers();
-  const words = h("span");
-  const message = h("p", { class: "lw-strip-message", hidden: true }, words);
+  const message = h("p", { class: "lw-strip-message", hidden: true }, "The eigenvalues of the Hessian appear here.");
   const legend = h("div", { class: "lw-strip-legend" });
   /** @type {Layout} */
   let layout = layoutOf({ entries: [], spectrum: {}, width: 0 });
@@ -150,9 +149,7 @@ export function createSpectrum({ state, signal }) {
       handle.update({ stops: layout.stops, key: keys[k], live, reason: READ_ONLY });
 
     const coming = live && !spectrum.done;
-    const waiting = known ? "density: being estimated…" : "The eigenvalues of the Hessian appear here.";
-    message.hidden = !coming || Boolean(spectrum.grid?.length);
-    setText(words, waiting);
+    message.hidden = !live || known;
     message.style.width = `${layout.right}px`;
     legend.replaceChildren(...legendOf({ spectrum, layout, slopes: curvatures, coming }));
   }

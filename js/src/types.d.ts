@@ -31,6 +31,7 @@ export interface Spectrum {
   grid?: number[];
   counts?: number[];
   scale?: number;
+  bandwidth?: number;
   noise?: number | null;
   bulk?: [number, number] | null;
   outliers?: number[];

@@ -104,17 +104,21 @@ test("ticks stand at their eigenvalues, with the residual as error bar", async (
   expect(strip(view).querySelectorAll(".lw-outlier").length).toBe(5);
 });
 
-test("the density is highest where most eigenvalues are, and cut at zero into two hues", () => {
+test("the density has two hues, cut where negative curvature can be told from a broadened zero", () => {
   const view = mount(known);
   const zero = strip(view).querySelector(".lw-zero").getBBox().x;
   const [below, above] = [".lw-below-zero", ".lw-above-zero"].map((side) =>
     strip(view).querySelector(`.lw-density-line${side}`).getBBox(),
   );
-  expect(below.x + below.width).toBeCloseTo(zero, 0);
-  expect(above.x).toBeCloseTo(zero, 0);
+  const paper = strip(view).querySelector(".lw-strip-paper").getBBox();
+  const { scale, bandwidth, grid } = SPECTRUM;
+  const span = 1.05 * (Math.asinh(grid.at(-1) / scale) - Math.asinh(grid[0] / scale));
+  const edge = zero - (paper.width * 4 * bandwidth) / span;
+  expect(below.x + below.width).toBeCloseTo(edge, 0);
+  expect(above.x).toBeCloseTo(edge, 0);
+  expect(above.y).toBeCloseTo(paper.y, 0);
   const area = strip(view).querySelector(".lw-negative").getBBox();
   expect(area.x + area.width).toBeCloseTo(zero, 0);
-  expect(above.y).toBeCloseTo(54, 0);
   expect(legend(view)).toContain("negative curvature");
 });
 
@@ -213,6 +217,7 @@ test("nothing jumps: empty, ticks alone, and the whole have one height", async (
   const box = view.root.querySelector(".lw-spectrum");
   const waiting = view.root.querySelector(".lw-strip-message");
   const height = box.offsetHeight;
+  expect(waiting.hidden).toBe(false);
   expect(waiting.textContent).toBe("The eigenvalues of the Hessian appear here.");
   expect(handle(view, "x").hidden).toBe(true);
   expect([...view.root.querySelectorAll(".lw-numbers dd")].map(({ textContent }) => textContent)).toEqual(
@@ -224,15 +229,16 @@ test("nothing jumps: empty, ticks alone, and the whole have one height", async (
     CATALOG.map((entry) => ({ ...entry, converged: true, preliminary: false })),
   );
   await settle();
-  expect(waiting.textContent).toBe("density: being estimated…");
+  expect(waiting.hidden).toBe(true);
+  expect(legend(view)).toContain("density: being estimated…");
   expect(strip(view).querySelectorAll(".lw-pair-line").length).toBe(5);
   expect(handle(view, "x").hidden).toBe(false);
   expect(box.offsetHeight).toBe(height);
 
   view.model.set("spectrum", { ...SPECTRUM, done: false, num_probes: 3 });
   await settle();
-  expect(waiting.hidden).toBe(true);
   expect(legend(view)).toContain("3 probes so far");
+  expect(legend(view)).not.toContain("being estimated");
   expect(box.offsetHeight).toBe(height);
   view.model.set("spectrum", SPECTRUM);
   await settle();
@@ -296,6 +302,7 @@ test("without an engine the handles are off, with the reason; without anything t
   });
   expect(strip(ends).querySelectorAll(".lw-pair-line").length).toBe(2);
   expect(ends.root.querySelector(".lw-strip-message").hidden).toBe(true);
+  expect(legend(ends)).toBe("negative curvatureλₙ still sharpening");
 });
 
 test.each([272, 336, 480, 800])("at %d pixels no letters cover others, and nothing is cut off", async (width) => {

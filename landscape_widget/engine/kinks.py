@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,43 +11,12 @@ from torch import Tensor
 from landscape_widget.engine.arguments import check_number, check_problem
 from landscape_widget.engine.operators import Hessian
 from landscape_widget.engine.problem import Problem
+from landscape_widget.spectrum import QuadraticRange
 
 # Steps looked at, in ‖Δθ‖: from the largest downwards, each a third of the one before, to where round-off takes over.
 _LARGEST, _RATIO, _NUM_STEPS = 0.1, 10**0.5, 17
 # How many steps in a row must agree: one can by chance.
 _IN_A_ROW = 3
-
-
-@dataclass(frozen=True)
-class QuadraticRange:
-    """Where along a unit vector v the curvature at θ* is that of the loss.
-
-    Attributes
-    ----------
-    radius
-        h₀: up to this ‖Δθ‖ the gradient differences agree with vᵀHv. 0 where they do at no step: then the Hessian is
-        that of another function than the gradient, or a kink goes through θ* itself.
-    curvature
-        vᵀHv in float64.
-    steps, differences
-        Shapes (s,), the steps h from the largest one downwards and [∇L(θ+hv) − ∇L(θ−hv)]·v/2h there.
-    """
-
-    radius: float
-    curvature: float
-    steps: tuple[float, ...]
-    differences: tuple[float, ...]
-
-    def in_words(self) -> str:
-        """One sentence that claims no more than was seen."""
-        if not self.radius:
-            return (
-                f"vᵀHv = {self.curvature:.3g} agrees with the gradient's differences at no step down to "
-                f"{self.steps[-1]:.0e}: the Hessian does not describe the loss here."
-            )
-        if self.radius >= self.steps[0]:
-            return f"The Hessian describes the loss along this direction at least within ± {self.radius:.2g}."
-        return f"The Hessian describes the loss along this direction only within ± {self.radius:.1e} (kinks or higher order)."
 
 
 def quadratic_range(problem: Problem, vector: Tensor, *, tol: float = 0.1) -> QuadraticRange:

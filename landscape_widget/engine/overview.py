@@ -1,4 +1,4 @@
-"""The spectrum as a whole, a few products at a time: moments, density and random planes, beside the pairs that are known."""
+"""The spectrum as a whole, a few products at a time: moments, density, h₀ and random planes, beside the pairs that are known."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from landscape_widget.engine.density import iter_spectral_density
 from landscape_widget.engine.directions import random_directions
 from landscape_widget.engine.eigendirections import HessianDirections
+from landscape_widget.engine.kinks import iter_quadratic_range
 from landscape_widget.engine.moments import iter_spectral_moments
 from landscape_widget.engine.problem import Problem
 from landscape_widget.engine.random_planes import iter_random_planes
-from landscape_widget.spectrum import RandomPlanes, SpectralDensity, SpectralMoments
+from landscape_widget.spectrum import QuadraticRange, RandomPlanes, SpectralDensity, SpectralMoments
 
 # Products for each part. The first density stands after as many as one probe has steps.
 _MOMENT_PROBES, _DENSITY_PROBES, _DENSITY_STEPS, _PLANE_PROBES = 48, 6, 40, 64
@@ -25,6 +26,8 @@ class Overview:
     moments: SpectralMoments | None = None
     density: SpectralDensity | None = None
     planes: RandomPlanes | None = None
+    ranges: tuple[tuple[str, QuadraticRange], ...] = ()
+    """Symbol of an extreme eigenvalue, and how far along its vector the Hessian describes the loss."""
 
 
 def iter_overview(
@@ -61,6 +64,13 @@ def iter_overview(
     for moments in iter_spectral_moments(problem, _MOMENT_PROBES, method="hutch++", seed=seed):
         found = replace(found, moments=moments)
         yield lambda found=found: found
+    for direction in (known.directions[0], known.directions[-1]):
+        # What was found at the last step is the result.
+        reached = found
+        for reach in iter_quadratic_range(problem, direction.vector):
+            reached = replace(found, ranges=(*found.ranges, (direction.symbol, reach)))
+            yield lambda found=found: found
+        found = reached
     if problem.num_parameters > 1:
         for planes in iter_random_planes(problem, _PLANE_PROBES, kind=_kind(problem), seed=seed):
             found = replace(found, planes=planes)

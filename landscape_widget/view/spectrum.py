@@ -6,12 +6,13 @@ The format is docs/protocol.md's.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from landscape_widget.landscape import Curvature
-from landscape_widget.spectrum import Estimate, RandomPlanes, SpectralDensity, SpectralMoments
+from landscape_widget.spectrum import Estimate, QuadraticRange, RandomPlanes, SpectralDensity, SpectralMoments
 from landscape_widget.view.numbers import number, with_error
 
 _POINTS = 256
@@ -34,6 +35,7 @@ def spectrum_entry(
     gradient_norm: float | None = None,
     planes: RandomPlanes | None = None,
     moments: SpectralMoments | None = None,
+    ranges: Sequence[tuple[str, QuadraticRange]] = (),
     *,
     done: bool,
 ) -> dict[str, Any]:
@@ -51,6 +53,8 @@ def spectrum_entry(
         What random planes would show.
     moments
         Trace and s, where they are better known than from the density.
+    ranges
+        Symbols of eigenvalues, and how far along their vectors the Hessian describes the loss.
     done
         Whether nothing of this will change any more; what is not known then is left out.
     """
@@ -63,6 +67,7 @@ def spectrum_entry(
             _entry("trace", "tr H", "trace", _estimate(known and known.trace), _TRACE),
             _entry("trace_ratio", "s", "s = tr H/‖H‖_F", _estimate(known and known.trace_ratio), _RATIO),
             _entry("gradient", "‖∇L‖", "gradient", "" if gradient_norm is None else number(gradient_norm), _GRADIENT),
+            _entry("range", "h₀", "range of the Hessian", _ranges(ranges), _RANGE),
             _entry("planes", "random planes", "random planes", _share(planes), _PLANES),
         ]
         drawn = _drawn(density) if density is not None else {}
@@ -196,6 +201,17 @@ def _share(planes: RandomPlanes | None) -> str:
     return f"{share} % {seen} ({_KINDS[planes.kind]}, {_METHODS[planes.method]})"
 
 
+def _ranges(ranges: Sequence[tuple[str, QuadraticRange]]) -> str:
+    """How far the Hessian describes the loss, for each vector."""
+    return ", ".join(f"{_reach(found)} along {symbol}" for symbol, found in ranges)
+
+
+def _reach(found: QuadraticRange) -> str:
+    if not found.radius:
+        return "not at all"
+    return f"{'≥' if found.radius >= found.steps[0] else '±'} {number(found.radius)}"
+
+
 _ENDS = {
     "lambda_max": (
         "λ_max",
@@ -219,6 +235,10 @@ _GRADIENT = (
     "A saddle needs it small against the negative curvature."
 )
 _PLANES = "A random plane's curvatures are averages over the whole spectrum, which can hide negative ones."
+_RANGE = (
+    "How far along an eigenvector the gradient changes as the Hessian says, to a tenth, in ‖Δθ‖. "
+    "With kinks (ReLU, max-pooling) that can be much less than the picture shows: then its shape is not that of the eigenvalue."
+)
 _KINDS = {
     "none": "Gaussian axes",
     "unit": "Gaussian axes of unit norm",

@@ -42,6 +42,10 @@ def test_an_overview_grows_to_the_whole_truth() -> None:
     trace = last.moments.trace
     assert abs(trace.mean - values.sum()) < 4 * trace.sem + 1e-9
     assert last.planes.kind == "filter"
+    assert [symbol for symbol, _ in last.ranges] == ["λ₁", "λₙ"]
+    for (_, reach), value in zip(last.ranges, values[[-1, 0]], strict=True):
+        assert reach.curvature == pytest.approx(value, rel=1e-2)
+        assert reach.radius > 0
     assert sum(e.mean for e in (last.planes.minimum, last.planes.saddle, last.planes.maximum)) == pytest.approx(1)
 
 

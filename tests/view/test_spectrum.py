@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landscape_widget.landscape import Curvature
-from landscape_widget.spectrum import Estimate, RandomPlanes, SpectralDensity, SpectralMoments
+from landscape_widget.spectrum import Estimate, QuadraticRange, RandomPlanes, SpectralDensity, SpectralMoments
 from landscape_widget.view.spectrum import signed_scale, spectrum_entry
 from landscape_widget.view.widget import LandscapeWidget, view
 
@@ -102,7 +102,7 @@ class TestNumbers:
 
     def test_what_is_to_come_is_listed_and_what_never_comes_is_not(self):
         waiting = spectrum_entry(None, CURVATURE, 0.5, done=False)
-        assert [number["text"] == "" for number in waiting["numbers"]] == [False, False, True, True, False, True]
+        assert [number["text"] == "" for number in waiting["numbers"]] == [False, False, True, True, False, True, True]
         assert "grid" not in waiting
         done = spectrum_entry(None, CURVATURE, 0.5, done=True)
         assert [number["key"] for number in done["numbers"]] == ["lambda_max", "lambda_min", "gradient"]
@@ -211,3 +211,20 @@ class TestTrait:
         assert entry["done"] is True
         assert text(entry, "lambda_max") == "2.84 ± 0.002"
         assert text(entry, "gradient") == "1·10⁻⁵"
+
+
+def reaching(radius: float) -> QuadraticRange:
+    return QuadraticRange(radius, 1.0, (0.1, 0.03, 0.01), (1.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("ranges", "text"),
+    [
+        ([], ""),
+        ([("λ₁", reaching(0.1)), ("λₙ", reaching(0.01))], "≥ 0.1 along λ₁, ± 0.01 along λₙ"),
+        ([("λₙ", reaching(0.0))], "not at all along λₙ"),
+    ],
+)
+def test_how_far_the_hessian_describes_the_loss(ranges: list[tuple[str, QuadraticRange]], text: str) -> None:
+    numbers = spectrum_entry(None, None, ranges=ranges, done=False)["numbers"]
+    assert {entry["key"]: entry["text"] for entry in numbers}["range"] == text
