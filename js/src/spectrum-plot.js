@@ -64,7 +64,7 @@ export function createPlot() {
     /** @type {[number, number][]} */
     const points = grid.map((value, k) => [axis.at(value), height(counts[k])]);
 
-    // Each side of zero has its own hue; but what only the broadening of a zero eigenvalue carries beyond it is no negative curvature.
+    // Each side of zero has its own hue; but what broadening alone carries beyond zero is no negative curvature.
     const edge = lowest < 0 ? -scale * Math.sinh(BROADENED * bandwidth) : Number.NEGATIVE_INFINITY;
     const cut = grid.findIndex((value) => value >= edge);
     const x = axis.at(edge);
@@ -74,7 +74,7 @@ export function createPlot() {
     }
     const end = cut < 0 ? points.length : cut;
 
-    // One eigenvalue, and the greatest power of a thousand or ten that there is.
+    // One eigenvalue, and the greatest power of ten that there is.
     const decade = Math.floor(Math.log10(greatest));
     const levels = decade > 0 ? [1, 10 ** decade] : [1];
     return [

@@ -87,10 +87,12 @@ export function createSpectrum({ state, signal }) {
   );
 
   // The drawing is made for a width, so that lines and letters stay crisp at every size.
+  let width = 0;
   let frame = 0;
   const resized = new ResizeObserver(() => {
     frame ||= requestAnimationFrame(() => {
       frame = 0;
+      width = strip.clientWidth;
       update();
     });
   });
@@ -121,7 +123,8 @@ export function createSpectrum({ state, signal }) {
     /** @type {Spectrum} */
     const spectrum = state.get("spectrum") ?? {};
     const entries = catalogOf(state);
-    const width = strip.clientWidth;
+    // Asking for a width makes the browser lay out the page, which every patch of the surface would do.
+    width ||= strip.clientWidth;
     const keys = axes.map((axis) => chosen(state, axis)?.key);
     const curvatures = slopes();
     const now = [spectrum, entries, width, live, state.get("colormap"), ...keys, JSON.stringify(curvatures)];
@@ -159,9 +162,9 @@ export function createSpectrum({ state, signal }) {
 
 /** The drawing in one sentence. @param {Layout} layout @param {Spectrum} spectrum */
 function described({ stops }, { grid, outliers }) {
-  const values = stops.filter(({ tick }) => tick !== null).map(({ entry }) => Number(entry.curvature));
-  if (values.length === 0) return "spectrum of the Hessian: no eigenvalue known yet";
-  const ends = `eigenvalues from ${formatValue(Math.min(...values), 3)} to ${formatValue(Math.max(...values), 3)}`;
+  const values = stops.filter(({ entry }) => entry.group === "hessian").map(({ entry }) => Number(entry.curvature));
+  if (values.length === 0) return "spectrum of the Hessian: no eigenpair known yet";
+  const ends = `computed eigenpairs from ${formatValue(Math.min(...values), 3)} to ${formatValue(Math.max(...values), 3)}`;
   const apart = outliers?.length ? `, ${outliers.length} clearly outside the bulk` : "";
   return `spectrum of the Hessian: ${ends}${apart}${grid?.length ? "" : ", density not known yet"}`;
 }
