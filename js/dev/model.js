@@ -86,6 +86,7 @@ export const SPECTRUM = (() => {
       ["trace", "tr H", "trace", "14.1 ± 0.8", "The sum of all eigenvalues."],
       ["trace_ratio", "s", "s = tr H/‖H‖_F", "3.9 ± 0.2", "The trace against the Frobenius norm."],
       ["gradient", "‖∇L‖", "gradient", "2·10⁻⁵", "The length of the gradient at the trained point."],
+      ["range", "h₀", "range of the Hessian", "≥ 0.1 along λ₁, ± 0.01 along λₙ", "How far the Hessian describes it."],
       ["planes", "random planes", "random planes", "4 ± 2 % show a saddle (Gaussian axes, sampled)", "Averages."],
     ].map(([key, symbol, label, text, help]) => ({ key, symbol, label, text, help })),
     planes: "Of random planes with Gaussian axes, 96 ± 3 % show a minimum, 4 ± 2 % a saddle, 0 ± 1 % a maximum.",

@@ -11,6 +11,7 @@ const EXPECTED = [
   ["trace", "tr H"],
   ["trace_ratio", "s"],
   ["gradient", "‖∇L‖"],
+  ["range", "h₀"],
   ["planes", "random planes"],
 ].map(([key, symbol]) => ({ key, symbol, label: "", text: "", help: "" }));
 

@@ -221,7 +221,7 @@ test("nothing jumps: empty, ticks alone, and the whole have one height", async (
   expect(waiting.textContent).toBe("The eigenvalues of the Hessian appear here.");
   expect(handle(view, "x").hidden).toBe(true);
   expect([...view.root.querySelectorAll(".lw-numbers dd")].map(({ textContent }) => textContent)).toEqual(
-    Array(6).fill("…"),
+    Array(7).fill("…"),
   );
 
   view.model.set(
