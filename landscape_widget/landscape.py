@@ -107,9 +107,9 @@ class Curvature:
 
     ``largest`` and ``smallest`` hold Ritz values from the outside inwards with their residual norms; ``num_negative``
     counts the Ritz values below −``noise`` over one orthonormal basis, a lower bound for the number of negative
-    eigenvalues (Cauchy interlacing); ``noise`` is the measured error of a Hessian-vector product. ``unseen_below`` is
-    the one-sided statement of Kuczyński & Woźniakowski (1992): with 99 % probability λ_min is not below it; None
-    after a restart. ``method`` tells how the products were made.
+    eigenvalues (Cauchy interlacing); ``noise`` is the measured error of a Hessian-vector product. ``unseen_below`` is a
+    one-sided statement (van Dorsselaer, Hochstenbach & van der Vorst 2000): with 99 % probability λ_min is not below
+    it; None after a warm start. ``method`` tells how the products were made.
     """
 
     largest: tuple[float, ...]

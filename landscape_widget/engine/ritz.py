@@ -37,7 +37,8 @@ class RitzPairs:
         Shape (k,): ‖Hy − μy‖, computed with a product (or, while still ``preliminary``, from the recurrence). There
         is an eigenvalue within that distance of the Ritz value; it need not be the extreme one.
     converged
-        Shape (k,), bool: residual ≤ tol·|μ|, or at the noise of a product where μ is zero to within it.
+        Shape (k,), bool: residual ≤ tol·|μ|. Where a product's own error is more than that: the recurrence's residual is,
+        and the computed one at most twice the noise; no further step would make it less.
     isolated
         Shape (k,), bool: the gap to the next Ritz value exceeds 100 residuals, so that the vector is determined and
         not only the value.
@@ -84,11 +85,11 @@ def has_converged(state: LanczosState, k: int, tol: float) -> bool:
     if m < 2 * k or m % max(1, m // 100):
         return False
     values = state.ritz()[0]
-    margins = _margins(values, tol, state.noise)
     wanted = np.r_[np.arange(k), np.arange(m - k, m)]
-    if not (state.residuals()[wanted] <= margins[wanted]).all():
+    if not _is_below(state.residuals()[wanted], values[wanted], tol, state.noise).all():
         return False
-    return nothing_hidden(state, k, margins)
+    # What a product cannot tell from round-off is not looked for.
+    return nothing_hidden(state, k, np.maximum(tol * np.abs(values), 2 * state.noise))
 
 
 def ends(state: LanczosState, k: int, tol: float) -> BothEnds:
@@ -119,7 +120,9 @@ def verified(operator: SymmetricOperator, state: LanczosState, k: int, tol: floa
     ]
     if (order != np.arange(len(order))).any():
         rows = rows[torch.as_tensor(order, device=rows.device)]
-    return _halves(_pairs(state, quotients[order], rows, residuals[order], tol))
+    # What the recurrence has below tolerance no further step makes better: the rest is the products' own error.
+    final = pairs.converged[order] & (residuals[order] <= 2 * state.noise)
+    return _halves(_pairs(state, quotients[order], rows, residuals[order], tol, final))
 
 
 def _outermost(state: LanczosState, k: int, tol: float) -> RitzPairs:
@@ -140,8 +143,9 @@ def _pairs(
     vectors: Tensor,
     residuals: np.ndarray,
     tol: float,
+    final: np.ndarray | bool = False,
 ) -> RitzPairs:
-    converged = residuals <= _margins(values, tol, state.noise)
+    converged = _is_below(residuals, values, tol, state.noise) | final
     return RitzPairs(
         values,
         vectors,
@@ -165,9 +169,9 @@ def _halves(pairs: RitzPairs) -> BothEnds:
     return part(slice(0, half)), part(slice(half, None))
 
 
-def _margins(values: np.ndarray, tol: float, noise: float) -> np.ndarray:
-    """The residual that counts as converged."""
-    return np.maximum(tol * np.abs(values), 2 * noise)
+def _is_below(residuals: np.ndarray, values: np.ndarray, tol: float, noise: float) -> np.ndarray:
+    """Whether residuals count as converged: to a part of the value, or to the noise where that is all the value is."""
+    return residuals <= np.where(np.abs(values) > noise, tol * np.abs(values), 2 * noise)
 
 
 def _isolated(all_values: np.ndarray, values: np.ndarray, residuals: np.ndarray) -> np.ndarray:
