@@ -31,9 +31,9 @@ METHODS = ("auto", "double backward", "kept graph", "forward over reverse", "lin
 _FEW, _SOME = 2, 6
 # Beside the graph a product needs its own temporaries: at most about as much as half of the graph.
 _TEMPORARIES = 1.5
-# What a first ``linearize`` takes beside its products, in seconds, and how much of a product another way may save:
-# it is tried only when the products still to come would repay that.
-_TRACING, _PRODUCTS_OF_A_TRIAL, _SAVING = 1.2, 8, 0.3
+# What a first ``linearize`` takes beside its products, in seconds and in products, and how much of a product another way
+# may save: it is tried only when the products still to come would repay that. A kept graph leaves little to save.
+_TRACING, _PRODUCTS_OF_A_TRIAL, _SAVING, _SAVING_BESIDE_A_GRAPH = 1.2, 16, 0.3, 0.1
 # Seconds below which no saving is worth another round-off: short runs repeat themselves bit for bit.
 _WORTH_IT = 0.5
 # Another way is taken only if it is clearly faster: round-off differs between them.
@@ -233,7 +233,8 @@ class Hessian:
         assert self.graph_bytes is not None
         if not isinstance(current, DoubleBackward):
             return
-        saved = self._to_come * seconds * _SAVING
+        share = _SAVING_BESIDE_A_GRAPH if isinstance(current, KeptGraph) and len(rows) == 1 else _SAVING
+        saved = self._to_come * seconds * share
         if len(rows) > 1:
             # Twice what these rows took: the trial and its reference.
             if "together" not in self._tried and saved > _WORTH_IT + 2 * len(rows) * seconds:
@@ -257,12 +258,14 @@ class Hessian:
         reference, current = self._timed(self._products, rows)
         try:
             candidate = make()
-            first, _ = self._timed(candidate, rows)
-            again, seconds = self._timed(candidate, rows)
+            made, seconds = self._timed(candidate, rows)
+            if seconds < 2 * current:
+                # The first time there is memory to be found.
+                made, again = self._timed(candidate, rows)
+                seconds = min(seconds, again)
         except Exception:  # noqa: BLE001 - whatever another way cannot do, the present one can
             return False
-        tolerance = torch.finfo(rows.dtype).eps ** 0.5 * float(reference.norm())
-        if not all(float((products - reference).norm()) <= tolerance for products in (first, again)):
+        if not float((made - reference).norm()) <= torch.finfo(rows.dtype).eps ** 0.5 * float(reference.norm()):
             return False
         if seconds < _CLEARLY * current:
             self._products = candidate
