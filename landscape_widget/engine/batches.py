@@ -22,6 +22,7 @@ from landscape_widget.engine.data import (
     map_tensors,
     num_bytes,
     row_form,
+    some_entries,
 )
 
 # Samples a batch when a bare Dataset is given.
@@ -59,7 +60,7 @@ class Batches:
     ) -> None:
         self._source, self._prepare = data if apart else _as_iterable(data), prepare
         self._cache: list[Any] | None = []
-        self._digests: list[bytes] | None = None
+        self._digests: list[tuple[bytes, np.ndarray]] | None = None
         size, read = 0, self._cache
         with preserved_rng():
             for raw in self._source:
@@ -95,9 +96,10 @@ class Batches:
             return
         known, seen = self._digests, []
         for number, raw in enumerate(self._source):
-            seen.append(digest(raw))
-            if known is not None and known[number : number + 1] != seen[-1:]:
-                raise ValueError(_REPEAT.format(f"another batch {number} than in the first one"))
+            seen.append((digest(raw), some_entries(raw)))
+            if known is not None and [before for before, _ in known[number : number + 1]] != [seen[-1][0]]:
+                size = _how_far(known[number][1], seen[-1][1]) if number < len(known) else ""
+                raise ValueError(_REPEAT.format(f"another batch {number} than in the first one{size}"))
             yield map_tensors(raw, self._prepare)
         if known is not None and len(seen) != len(known):
             raise ValueError(_REPEAT.format(f"{len(seen)} batches instead of {len(known)}"))
@@ -136,6 +138,14 @@ class Batches:
                 raise ValueError(
                     _REPEAT.format(f"batch {number} with a difference of {difference:g} in the second one")
                 )
+
+
+def _how_far(before: np.ndarray, after: np.ndarray) -> str:
+    """The difference between two batches, of which some entries were kept, in words."""
+    if before.shape != after.shape:
+        return ", of another shape"
+    difference = float(np.abs(after - before).max()) if len(before) else 0.0
+    return f", with a difference of at least {difference:g}" if difference else ", in entries that were not kept"
 
 
 class _PrivateLoader:

@@ -13,6 +13,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 
+# Entries of a tensor that are kept to compare another with.
+_KEPT_ENTRIES = 256
+
+
 def batch_size(batch: Any) -> int | None:
     """The common length of the batch's tensors along their first dimension; None where they have none in common."""
     sizes = {None if t.is_nested or not t.dim() else t.shape[0] for t in tensors(batch)}
@@ -128,6 +132,20 @@ def largest_difference(a: Any, b: Any) -> float:
     if [t.shape for t in left] != [t.shape for t in right]:
         return float("inf")
     return max((_distance(x, y) for x, y in zip(left, right, strict=True) if x.numel()), default=0.0)
+
+
+def some_entries(batch: Any) -> np.ndarray:
+    """A few entries of each tensor, evenly spread, shape (m,), float64: they tell how far another batch is from this one."""
+    picked = []
+    for leaf in leaves(batch):
+        if _is_numeric(leaf):
+            tensor = as_tensor(leaf)
+            flat = (tensor if tensor.layout is torch.strided else tensor.to_dense()).detach().reshape(-1)
+            if flat.numel():
+                where = torch.linspace(0, flat.numel() - 1, min(_KEPT_ENTRIES, flat.numel()), dtype=torch.float64)
+                entries = flat[where.long().to(flat.device)].cpu()
+                picked.append((entries.abs() if entries.is_complex() else entries).double().numpy())
+    return np.concatenate(picked) if picked else np.empty(0)
 
 
 def digest(batch: Any) -> bytes:

@@ -160,6 +160,29 @@ def test_data_read_anew_are_never_kept_in_a_graph() -> None:
     assert H.method == "double backward"
 
 
+def test_a_loader_that_changes_between_products_is_refused_with_the_size_of_the_difference() -> None:
+    x, y = torch.randn(64, 10), torch.arange(64) % 4
+
+    class Drifting(torch.utils.data.Dataset):  # type: ignore[type-arg]
+        shift = 0.0
+
+        def __len__(self) -> int:
+            return len(x)
+
+        def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
+            return x[i] + (self.shift if i >= 32 else 0.0), y[i]
+
+    data = Drifting()
+    loader = torch.utils.data.DataLoader(data, batch_size=16)
+    problem = Problem(nn.Linear(10, 4), nn.CrossEntropyLoss(), loader, cache_bytes=100)
+    H = Hessian(problem)
+    first = H @ problem.point
+    torch.testing.assert_close(H @ problem.point, first, rtol=0, atol=0)
+    data.shift = 0.25
+    with pytest.raises(ValueError, match=r"another batch 2 than in the first one, with a difference of at least 0\.25"):
+        _ = H @ problem.point
+
+
 class Greedy(nn.Module):
     """Runs out of memory on more than ``most`` samples, once ``armed``."""
 
