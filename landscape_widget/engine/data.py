@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-
 # Entries of a tensor that are kept to compare another with.
 _KEPT_ENTRIES = 256
 
