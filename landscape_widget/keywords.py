@@ -29,9 +29,11 @@ def check_keywords(given: Iterable[str], known: Iterable[str]) -> None:
 
 
 def keywords(function: Callable[..., object]) -> list[str]:
-    """The names of a function's parameters, without those that stand for any."""
+    """The names of a function's parameters, without ``self`` and those that stand for any."""
     anything = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
-    return [p.name for p in inspect.signature(function).parameters.values() if p.kind not in anything]
+    return [
+        p.name for p in inspect.signature(function).parameters.values() if p.kind not in anything and p.name != "self"
+    ]
 
 
 def hinted(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:

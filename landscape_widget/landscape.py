@@ -18,6 +18,7 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 
 from landscape_widget.interpolate import predict
+from landscape_widget.keywords import hinted
 
 FORMAT_VERSION = 1
 
@@ -293,6 +294,7 @@ class Landscape:
             np.savez_compressed(file, header=np.frombuffer(json.dumps(header).encode(), dtype=np.uint8), **arrays)
 
 
+@hinted
 def load(path: str | os.PathLike[str]) -> Landscape:
     """Read a landscape that :meth:`Landscape.save` wrote.
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from landscape_widget.engine.arguments import check_count, check_problem, check_seed
+from landscape_widget.engine.calling import in_short
 from landscape_widget.engine.eigendirections import (
     HessianDirections,
     hessian_directions,
@@ -17,6 +18,7 @@ from landscape_widget.engine.eigendirections import (
     iter_hessian_directions,
 )
 from landscape_widget.engine.problem import Problem
+from landscape_widget.keywords import hinted
 from landscape_widget.landscape import Direction
 
 __all__ = [
@@ -34,6 +36,7 @@ _EPSILON = 1e-10
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
+@hinted
 def random_directions(
     problem: Problem, count: int = 2, *, normalization: str = "filter", seed: int = 0
 ) -> tuple[Direction, ...]:
@@ -72,7 +75,7 @@ def random_directions(
     check_problem(problem)
     check_count(count, "count")
     check_seed(seed)
-    if normalization not in _NORMALIZATIONS:
+    if not isinstance(normalization, str) or normalization not in _NORMALIZATIONS:
         raise ValueError(f"expected normalization {', '.join(map(repr, _NORMALIZATIONS))}, got {normalization!r}")
     made = []
     for i in range(count):
@@ -102,6 +105,7 @@ def random_directions(
     return tuple(made)
 
 
+@hinted
 def gradient_direction(problem: Problem) -> Direction:
     """The unit vector along ∇L(θ*).
 
@@ -195,8 +199,15 @@ def as_direction(problem: Problem, given: Any, position: int = 0) -> Direction:
 
 
 def _tensor(given: Any, problem: Problem) -> Tensor:
-    # A copy of what is not a tensor: torch warns of views into read-only arrays.
-    tensor = given if isinstance(given, Tensor) else torch.tensor(np.ascontiguousarray(given))
+    try:
+        # A copy of what is not a tensor: torch warns of views into read-only arrays.
+        tensor = given if isinstance(given, Tensor) else torch.tensor(np.ascontiguousarray(given))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            f"expected a direction of real numbers, got {in_short(given)}; make one array of them, of a numeric dtype"
+        ) from error
+    if tensor.is_complex():
+        raise TypeError(f"expected a direction of real numbers, got {tensor.dtype}; take .real")
     return tensor.detach().to(problem.point)
 
 

@@ -21,6 +21,7 @@ from landscape_widget.engine.lanczos import LanczosState
 from landscape_widget.engine.operators import Hessian
 from landscape_widget.engine.problem import Problem
 from landscape_widget.engine.ritz import RitzPairs
+from landscape_widget.keywords import hinted
 from landscape_widget.landscape import Curvature, Direction
 
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -124,6 +125,7 @@ class HessianDirections:
         )
 
 
+@hinted
 def hessian_directions(
     problem: Problem,
     k: int = 4,

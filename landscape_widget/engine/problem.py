@@ -21,6 +21,7 @@ from landscape_widget.engine.fitting import called, own_copy, regrouped
 from landscape_widget.engine.model import common_dtype, private_copy, select_parameters, single_device
 from landscape_widget.engine.trial import check_differentiable, check_repeatable, cut_gradient, why_not_finite
 from landscape_widget.engine.weighting import weighting
+from landscape_widget.keywords import hinted
 
 if TYPE_CHECKING:
     from landscape_widget.engine.plane import Plane
@@ -94,6 +95,7 @@ class Problem:
     3
     """
 
+    @hinted
     # Tensors made in inference mode could not be differentiated later.
     @torch.inference_mode(mode=False)
     def __init__(
@@ -155,6 +157,8 @@ class Problem:
             self._coefficients, self._num_samples = weights.coefficients, weights.num_samples
             self.notes += weights.notes
             batch = next(self.terms()).batch
+            # Before the gradient, which a loss that draws random numbers would seem to change.
+            check_repeatable(self._plain, self._point, batch)
             outer = [parameter for parameter in model.parameters() if parameter.requires_grad]
             check_differentiable(self._value, self._plain, self._point, batch, outer)
             if not math.isfinite(value := self.loss()):
@@ -163,7 +167,6 @@ class Problem:
                     f"expected a finite loss at the model's own weights, got {value}; nothing around it can be measured"
                     + why_not_finite(self._plain, self._point, here, weighed)
                 )
-            check_repeatable(self._plain, self._point, batch)
             cut = cut_gradient(self._value, self._plain, self._point, self._nearby() - self._point, batch)
             self.notes += [cut] if cut else []
 

@@ -81,6 +81,26 @@ def test_a_model_is_no_problem(call: Callable[[Any], Any]) -> None:
         call(nn.Linear(2, 1))
 
 
+@pytest.mark.parametrize(
+    ("call", "given", "hint"),
+    [
+        (lambda **given: Problem(nn.Linear(2, 1), nn.MSELoss(), None, **given), "parms", "'params'"),
+        (lambda **given: lw.hessian_directions(examples.quadratic([2.0, 1.0]), **given), "max_matvec", "'max_matvecs'"),
+        (
+            lambda **given: lw.random_directions(examples.quadratic([2.0, 1.0]), **given),
+            "normalisation",
+            "'normalization'",
+        ),
+        (lambda **given: lw.gradient_direction(examples.quadratic([2.0, 1.0]), **given), "problm", "'problem'"),
+        (lambda **given: lw.load("net.npz", **given), "pth", "'path'"),
+    ],
+    ids=["Problem", "hessian_directions", "random_directions", "gradient_direction", "load"],
+)
+def test_unknown_keywords_are_refused_with_the_nearest_known(call: Callable[..., Any], given: str, hint: str) -> None:
+    with pytest.raises(TypeError, match=f"unexpected keyword '{given}'; did you mean {hint}"):
+        call(**{given: 1})
+
+
 def test_one_parameter_makes_no_plane() -> None:
     with pytest.raises(ValueError, match="at least two parameters"):
         lw.explore(examples.quadratic([1.0]))

@@ -321,6 +321,13 @@ def test_own_directions_are_taken_as_given(form: str) -> None:
             "expected a state_dict with all of θ's tensors, got one without '0.bias'",
         ),
         ("gradient", TypeError, "expected a direction as a Direction, a tensor, .* got str"),
+        (
+            torch.ones(51, dtype=torch.complex64),
+            TypeError,
+            "direction of real numbers, got torch.complex64; take .real",
+        ),
+        (np.array(["a"] * 51), TypeError, "direction of real numbers, got a ndarray; make one array of them"),
+        (np.ones(51, dtype=object), TypeError, "direction of real numbers, got a ndarray; make one array of them"),
         (3, TypeError, "expected a direction as .* got int"),
         (Direction("d", "own", "d", "saved"), ValueError, "expected a direction with its vector, got 'saved' without"),
         (
@@ -339,9 +346,11 @@ def test_unknown_normalizations_and_keywords_are_refused() -> None:
     problem = make("mlp").problem()
     with pytest.raises(ValueError, match="expected normalization 'filter', 'layer', 'unit', 'none', got 'batch'"):
         random_directions(problem, normalization="batch")
-    with pytest.raises(TypeError, match="unexpected keyword argument 'norm'"):
+    with pytest.raises(ValueError, match="expected normalization 'filter'.*, got \\[\\]"):
+        random_directions(problem, normalization=[])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="unexpected keyword 'norm'; "):
         random_directions(problem, norm="filter")  # type: ignore[call-arg]
-    with pytest.raises(TypeError, match="unexpected keyword argument 'top_n'"):
+    with pytest.raises(TypeError, match="unexpected keyword 'top_n'; known are problem, k, tol"):
         hessian_directions(problem, top_n=3)  # type: ignore[call-arg]
 
 

@@ -614,7 +614,7 @@ BAD: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
         "unknown keyword",
         lambda: Problem(classifier(), nn.CrossEntropyLoss(), samples(), batchweight=1),  # type: ignore[misc]
         TypeError,
-        "unexpected keyword argument 'batchweight'",
+        "unexpected keyword 'batchweight'; did you mean 'batch_weight'",
     ),  # type: ignore[call-arg]
     (
         "points",

@@ -232,6 +232,22 @@ def test_a_random_loss_is_told_as_such() -> None:
         )
 
 
+class DropoutAlways(nn.Module):
+    """Functional dropout is on by default, in eval mode too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(F.dropout(x))
+
+
+def test_a_model_that_draws_random_numbers_in_eval_mode_is_told_as_such() -> None:
+    with pytest.raises(ValueError, match="same loss from two evaluations .*draws random numbers"):
+        Problem(DropoutAlways(), nn.CrossEntropyLoss(), (torch.ones(16, 4), torch.arange(16) % 3))
+
+
 def test_the_trial_asks_for_few_samples() -> None:
     asked = []
 
