@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 # by then.
 _PRELIMINARY_AFTER, _PRELIMINARY_RESOLUTION = 0.3, 5
 _CHUNK = 0.05
+# While they sharpen the pairs on offer are told anew this often, in seconds: it costs a pass over Lanczos' basis.
+_SHARPEN_INTERVAL = 1.0
 # Without a ping for so long nobody looks: pages ping every 20 s, hidden tabs less often.
 _UNSEEN = 150.0
 # Traits that only tell are set at most this often, in seconds.
@@ -164,7 +166,7 @@ class Session:
         shown, told = bool(self.own), []
         if shown:
             told = yield from self._preliminary(self.own, None)
-        began = chunk = time.perf_counter()
+        began = chunk = told_at = time.perf_counter()
         make: Callable[[], HessianDirections] | None = None
         for num_matvecs, make in enumerate(iter_hessian_directions(self.problem, k, seed=self.seed), start=1):
             now = time.perf_counter()
@@ -172,6 +174,11 @@ class Session:
             if not shown and now - began > _PRELIMINARY_AFTER and num_matvecs >= 2 * k + 2:
                 shown, pairs = True, make()
                 told = yield from self._preliminary((pairs.directions[0], pairs.directions[-1]), pairs)
+                told_at = time.perf_counter()
+            elif shown and not self.own and now - told_at > _SHARPEN_INTERVAL:
+                told_at = now
+                if (widget := self._widget()) is not None:
+                    widget.publish(catalog=[catalog_entry(d) for d in make().directions])
             said = f"Looking for the directions of largest and smallest curvature: {num_matvecs} Hessian-vector products so far."
             self._tell(self._widget(), status="directions", caption=[said, *told], eta=None)
             if now - chunk > _CHUNK:
@@ -278,6 +285,12 @@ class Session:
         self._last_sign = self._clock()
         # A sign of life is no wish: it must not put this widget before the one the user is busy with.
         scheduler().wake(self, first=False)
+
+
+def offered(k: int, own: tuple[Direction, ...]) -> tuple[str, ...]:
+    """Keys of the directions that a session offers, known before any is found; at a critical point there is no gradient."""
+    ends = (f"{end}-{i + 1}" for end in ("largest", "smallest") for i in range(k))
+    return (*ends, *(f"random-{i}" for i in range(_NUM_RANDOM)), "gradient", *(d.key for d in own))
 
 
 def _see_off(widget: LandscapeWidget) -> None:

@@ -280,6 +280,28 @@ class TestPreliminary:
         assert not any(entry["preliminary"] for entry in bench.widget.catalog)
         assert [m["epoch"] for m, _ in bench.page.messages if m["kind"] == "grid"] == [1, 2]
 
+    def test_pairs_on_offer_sharpen_while_lanczos_goes_on(
+        self, make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(session_module, "_PRELIMINARY_AFTER", -1.0)
+        monkeypatch.setattr(session_module, "_SHARPEN_INTERVAL", -1.0)
+        bench = make(curvatures=[*np.linspace(0.5, 3.0, 20), -1.0])
+        bench.session._opening = bench.session._open(1)
+        seen: list[float] = []
+
+        def note(change: Any) -> None:
+            (smallest,) = (entry for entry in change["new"] if entry["key"] == "smallest-1")
+            if smallest["preliminary"]:
+                seen.append(smallest["curvature"])
+
+        bench.widget.observe(note, names="catalog")
+        bench.hello()
+        bench.run()
+        assert len(seen) > 5
+        assert seen == sorted(seen, reverse=True)  # Cauchy: from inside
+        assert seen[0] > -0.9
+        assert seen[-1] == pytest.approx(-1.0, abs=1e-2)
+
     def test_a_wish_made_meanwhile_is_kept(self, bench: Bench, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(session_module, "_PRELIMINARY_AFTER", -1.0)
         bench.session._opening = bench.session._open(1)

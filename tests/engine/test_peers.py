@@ -12,7 +12,7 @@ import torch
 from scipy.sparse.linalg import eigsh
 from torch import Tensor, nn
 
-from landscape_widget import Hessian, hessian_directions
+from landscape_widget import Hessian, frobenius_norm, hessian_directions, spectral_density, trace
 
 from .problems import Case, batches, dense_hessian
 
@@ -150,3 +150,29 @@ def test_trace_agrees_exactly_over_the_same_probes_and_within_the_error_of_hutch
         torch.manual_seed(5)
         sketched = curvlinops.hutchpp_trace(curvlinops_hessian(case), num_matvecs=90)
     assert abs(trace - float(sketched)) <= 4 * estimate.stderr
+
+
+@pytest.mark.parametrize("make", NETWORKS)
+@pytest.mark.parametrize("method", ["hutchinson", "hutch++"])
+def test_our_estimates_lie_within_their_errors_of_what_curvlinops_multiplies(make: Callable, method: str) -> None:
+    case = case_in_batches(make, 20)
+    n = Hessian(case.problem()).shape[0]
+    theirs = torch.as_tensor(curvlinops_hessian(case) @ torch.eye(n, dtype=torch.float64))
+    ours = trace(case.problem(), 120, method=method, seed=2)
+    assert abs(ours.mean - float(theirs.trace())) <= 4 * ours.sem
+    norm = frobenius_norm(case.problem(), 120, method=method, seed=2)
+    assert abs(norm.mean - float(theirs.norm())) <= 4 * norm.sem
+
+
+def test_the_density_counts_the_eigenvalues_of_the_matrix_that_curvlinops_multiplies() -> None:
+    case = case_in_batches(small_digits_mlp, 20)
+    n = Hessian(case.problem()).shape[0]
+    theirs = torch.as_tensor(curvlinops_hessian(case) @ torch.eye(n, dtype=torch.float64))
+    values = torch.linalg.eigvalsh((theirs + theirs.T) / 2).numpy()
+    density = spectral_density(case.problem(), num_probes=16, num_steps=60, seed=1)
+    for moment in (1, 2):
+        estimate = density.integral(lambda x, moment=moment: x**moment)
+        assert abs(estimate.mean - np.mean(values**moment)) <= 4 * estimate.sem
+    cut = 0.1 * values[-1]
+    above = density.integral(lambda x: x > cut)
+    assert abs(above.mean - np.mean(values > cut)) <= 4 * above.sem + 1 / n
