@@ -299,7 +299,7 @@ class TestPreliminary:
         bench.run()
         assert len(seen) > 5
         assert seen == sorted(seen, reverse=True)  # Cauchy: from inside
-        assert seen[0] > -0.9
+        assert seen[0] > seen[-1] + 1e-3
         assert seen[-1] == pytest.approx(-1.0, abs=1e-2)
 
     def test_a_wish_made_meanwhile_is_kept(self, bench: Bench, monkeypatch: pytest.MonkeyPatch):
@@ -861,6 +861,11 @@ class TestExplore:
             ({"log_scale": "yes"}, ValueError, "expected log_scale as True or False, got 'yes'"),
             ({"running": None}, ValueError, "expected running as True or False .*, got None"),
             ({"height": "tall"}, ValueError, "expected height as an integer from 120 to 4000, in pixels, got 'tall'"),
+            (
+                {"direction_x": "largest-7"},
+                ValueError,
+                "direction_x as the key of a direction .largest-1, smallest-1, random-0, .*got 'largest-7'; k= offers",
+            ),
             ({"layout": 5}, ValueError, "expected layout as an ipywidgets.Layout or a dict of its properties, got 5"),
             ({"pause_when_unseen": "yes"}, TypeError, "expected pause_when_unseen as True, False or None, got 'yes'"),
             ({"directions": torch.eye(3)[:1]}, ValueError, r"expected directions as a pair \(d1, d2\), got 1 of them"),
@@ -874,6 +879,12 @@ class TestExplore:
     def test_bad_settings_are_refused_at_once(self, settings: dict[str, Any], error: type[Exception], words: str):
         with pytest.raises(error, match=words):
             lw.explore(lw.Problem(self.MODEL, Loss()), **settings)
+
+    def test_directions_that_will_be_offered_may_be_named_before_they_are_found(self, make: Callable[..., Bench]):
+        own = lw.random_directions(lw.Problem(self.MODEL, Loss()), 2, normalization="unit", seed=1)
+        bench = make(self.MODEL, Loss(), directions=own, direction_x="gradient", direction_y="random-1")
+        offered = [entry["key"] for entry in bench.widget.catalog]
+        assert (bench.widget.direction_x, bench.widget.direction_y) == ("gradient", "random-1") or not offered
 
     @pytest.mark.parametrize(
         "settings",
