@@ -12,6 +12,7 @@ from landscape_widget.engine.plane import Plane
 from landscape_widget.engine.request import as_plane, as_problem, as_spans
 from landscape_widget.keywords import check_keywords, keywords
 from landscape_widget.landscape import Direction
+from landscape_widget.planes import offered
 from landscape_widget.scheduler import scheduler
 from landscape_widget.session import Session
 from landscape_widget.view.settings import SETTINGS, checked_settings, resolutions
@@ -75,7 +76,8 @@ def explore(
         For an unknown keyword, with the nearest known one; a value of the wrong type; a model without a loss, and a
         Problem with more.
     ValueError
-        For a setting or a number out of its range, a resolution that is not 2^k + 1, parallel or zero axes.
+        For a setting or a number out of its range, a resolution that is not 2^k + 1, a direction that is not offered,
+        parallel or zero axes.
     TypeError, ValueError
         What :class:`Problem` raises.
 
@@ -100,6 +102,9 @@ def explore(
     spans = as_spans(span)
     problem = as_problem(model, loss, data, device=device, params=params, batch_weight=batch_weight)
     own = () if directions is None else _own(as_plane(problem, directions))
+    # More pairs than there are directions would be the same ones from both ends.
+    k = min(k, max(1, problem.num_parameters // 2))
+    _check_keys(settings, offered(k, own))
     cell = _cell() if pause_when_unseen is None else None
     _retire(cell)
     widget = LandscapeWidget(max_resolution=max_resolution, **settings)
@@ -108,8 +113,7 @@ def explore(
     widget.session = Session(
         problem,
         widget,
-        # More pairs than there are directions would be the same ones from both ends.
-        k=min(k, max(1, problem.num_parameters // 2)),
+        k=k,
         tolerance=tolerance,
         seed=seed,
         own=own,
@@ -124,6 +128,15 @@ def _own(plane: Plane) -> tuple[Direction, ...]:
     """The user's two axes, with keys that differ."""
     x, y = plane.directions
     return x, dataclasses.replace(y, key=f"{y.key}-y") if x.key == y.key else y
+
+
+def _check_keys(settings: dict[str, Any], known: tuple[str, ...]) -> None:
+    for name in ("direction_x", "direction_y"):
+        if settings.get(name) and settings[name] not in known:
+            raise ValueError(
+                f"expected {name} as the key of a direction ({', '.join(known)}), got {settings[name]!r}; "
+                "k= offers more eigenvectors, directions= your own"
+            )
 
 
 def _cell() -> tuple[str, str] | None:

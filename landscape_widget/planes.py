@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from landscape_widget.engine.directions import random_directions
 from landscape_widget.engine.plane import Plane
 from landscape_widget.engine.plane_survey import Facts, PlaneSurvey
 from landscape_widget.engine.problem import Problem
 from landscape_widget.landscape import Direction
 
 _MAX_PLANES = 32
+_NUM_RANDOM = 2
 
 PlaneKey = tuple[str, str, str, int]
 """Keys of both directions, window, zoom."""
@@ -72,3 +74,15 @@ class Planes:
         """A survey that is not kept, on a square grid; further settings as of :class:`PlaneSurvey`."""
         plane, square = Plane(self.problem.point, axes), (resolution, resolution)
         return PlaneSurvey(self.problem, plane, facts, resolution=square, seed=self.seed, **settings)
+
+
+def offered(k: int, own: tuple[Direction, ...]) -> tuple[str, ...]:
+    """Keys of the directions that a session offers, known before any is found; at a critical point there is no gradient."""
+    ends = (f"{end}-{i + 1}" for end in ("largest", "smallest") for i in range(k))
+    return (*ends, *(f"random-{i}" for i in range(_NUM_RANDOM)), "gradient", *(d.key for d in own))
+
+
+def random_offers(problem: Problem, seed: int) -> tuple[Direction, ...]:
+    """Filter-normalized, or of unit length where those cannot move anything: weights that are zero, or of one dimension only."""
+    made = random_directions(problem, _NUM_RANDOM, seed=seed)
+    return made if made[0].norm else random_directions(problem, _NUM_RANDOM, normalization="unit", seed=seed)

@@ -15,13 +15,12 @@ from landscape_widget.engine.directions import (
     HessianDirections,
     gradient_direction,
     iter_hessian_directions,
-    random_directions,
 )
 from landscape_widget.engine.plane_survey import facts
 from landscape_widget.engine.problem import Problem
 from landscape_widget.engine.threads import choose_num_threads, num_threads
 from landscape_widget.landscape import Direction
-from landscape_widget.planes import PlaneKey, Planes
+from landscape_widget.planes import PlaneKey, Planes, random_offers
 from landscape_widget.scheduler import scheduler
 from landscape_widget.view.caption import caption
 from landscape_widget.view.patches import catalog_entry
@@ -43,7 +42,6 @@ _TELL_INTERVAL = 0.25
 _FIRST_PICTURE = 1.0
 # For so many seconds of work a choice of threads holds.
 _CHOICE_HOLDS = 3.0
-_NUM_RANDOM = 2
 
 
 class Session:
@@ -188,7 +186,7 @@ class Session:
         pairs = make()
         pairs.release()
         at_point = self._planes.facts = facts(self.problem, pairs.summary)
-        found = [*pairs.directions, *random_directions(self.problem, _NUM_RANDOM, seed=self.seed)]
+        found = [*pairs.directions, *random_offers(self.problem, self.seed)]
         if at_point.gradient_norm > 0:
             found.append(gradient_direction(self.problem))
         self._offer(found, default=self.own or (pairs.directions[0], pairs.directions[-1]))
@@ -285,12 +283,6 @@ class Session:
         self._last_sign = self._clock()
         # A sign of life is no wish: it must not put this widget before the one the user is busy with.
         scheduler().wake(self, first=False)
-
-
-def offered(k: int, own: tuple[Direction, ...]) -> tuple[str, ...]:
-    """Keys of the directions that a session offers, known before any is found; at a critical point there is no gradient."""
-    ends = (f"{end}-{i + 1}" for end in ("largest", "smallest") for i in range(k))
-    return (*ends, *(f"random-{i}" for i in range(_NUM_RANDOM)), "gradient", *(d.key for d in own))
 
 
 def _see_off(widget: LandscapeWidget) -> None:

@@ -22,6 +22,7 @@ from landscape_widget import session as session_module
 from landscape_widget.background import SpectrumJob
 from landscape_widget.engine.overview import Overview
 from landscape_widget.landscape import Direction
+from landscape_widget.planes import offered
 from landscape_widget.scheduler import scheduler
 from landscape_widget.session import Session
 from landscape_widget.view.patches import HOLE, MEASURED, Publisher
@@ -202,6 +203,40 @@ class TestBeginning:
             pass
         assert widget.error == ""
         assert widget.catalog[-1]["key"] == "gradient"
+
+    def test_random_directions_move_also_where_no_filter_does(self, make: Callable[..., Bench]):
+        bench = make()  # one tensor of one dimension
+        bench.hello()
+        bench.run()
+        bench.wish(direction_x="random-0", direction_y="random-1")
+        assert bench.run() > 0
+        assert (bench.widget.error, bench.widget.status) == ("", "done")
+        assert "random (unit) 1, seed 0" in bench.widget.caption[0]
+
+    def test_random_directions_are_filter_normalized_where_that_moves(self, asleep: Asleep):
+        model = nn.Linear(2, 2)
+        widget: LandscapeWidget = lw.explore(model, nn.MSELoss(), (torch.eye(2), torch.ones(2, 2)), resolution=5)
+        assert isinstance(widget.session, Session)
+        widget._on_message(widget, {"kind": "hello", "client": "page", "epoch": -1, "seq": -1}, [])
+        while widget.session.advance():
+            pass
+        norms = [d.norm for key, d in widget.session._planes.directions.items() if key.startswith("random")]
+        assert norms == pytest.approx([float(model.weight.detach().norm())] * 2, rel=1e-6)
+
+    def test_a_direction_may_be_named_before_it_is_found(self, asleep: Asleep):
+        own = torch.eye(6)[:2]
+        model = Bowl([3.0, 2.0, 1.0, 0.5, -0.5, -1.0], start=0.5)
+        for x, y in [("largest-2", "smallest-2"), ("random-1", "gradient"), ("own-y", "own-x")]:
+            widget: LandscapeWidget = lw.explore(
+                model, Loss(), directions=own, resolution=5, direction_x=x, direction_y=y
+            )
+            assert isinstance(widget.session, Session)
+            widget._on_message(widget, {"kind": "hello", "client": "page", "epoch": -1, "seq": -1}, [])
+            while widget.session.advance():
+                pass
+            assert (widget.error, widget.direction_x, widget.direction_y) == ("", x, y)
+            keys = {entry["key"] for entry in widget.catalog}
+            assert keys == set(offered(2, widget.session.own))
 
     def test_the_surface_grows_from_coarse_to_fine(self, bench: Bench):
         bench.hello()
@@ -879,12 +914,6 @@ class TestExplore:
     def test_bad_settings_are_refused_at_once(self, settings: dict[str, Any], error: type[Exception], words: str):
         with pytest.raises(error, match=words):
             lw.explore(lw.Problem(self.MODEL, Loss()), **settings)
-
-    def test_directions_that_will_be_offered_may_be_named_before_they_are_found(self, make: Callable[..., Bench]):
-        own = lw.random_directions(lw.Problem(self.MODEL, Loss()), 2, normalization="unit", seed=1)
-        bench = make(self.MODEL, Loss(), directions=own, direction_x="gradient", direction_y="random-1")
-        offered = [entry["key"] for entry in bench.widget.catalog]
-        assert (bench.widget.direction_x, bench.widget.direction_y) == ("gradient", "random-1") or not offered
 
     @pytest.mark.parametrize(
         "settings",
