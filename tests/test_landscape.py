@@ -306,12 +306,28 @@ def test_missing_and_misshapen_arrays_are_refused(name: str, tmp_path: Path) -> 
             load(path)
 
 
-def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "net.npz"
+class Trap:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, sprung: Path) -> None:
+        self.sprung = sprung
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.sprung,)
+
+
+@pytest.mark.parametrize("name", ["header", "losses", "direction_0"])
+def test_nothing_in_a_file_is_ever_executed(tmp_path: Path, name: str) -> None:
+    path, sprung = tmp_path / "net.npz", tmp_path / "sprung"
     simple().save(path)
-    np.savez(path, **(members(path) | {"losses": np.array([[{}] * 9] * 5, dtype=object)}))
+    np.savez(path, **(members(path) | {name: np.array([Trap(sprung)], dtype=object)}))
     with pytest.raises(ValueError, match=BROKEN):
         load(path)
+    assert not sprung.exists()
+    # The trap is a real one.
+    with np.load(path, allow_pickle=True) as archive:
+        assert archive[name].size == 1
+    assert sprung.exists()
 
 
 @pytest.mark.parametrize("path", [5, None, b"net.npz", np.zeros(3)], ids=str)

@@ -393,6 +393,18 @@ def test_planes_that_are_none_are_refused(x: torch.Tensor, y: torch.Tensor, mess
         plane(x, y)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_axes_are_parallel_beyond_a_cosine_of_0_999(sign: int) -> None:
+    x, other = torch.eye(51, dtype=torch.float64)[:2]
+    for cosine in (sign * 0.9989, sign * 0.9991):
+        y = cosine * x + (1 - cosine**2) ** 0.5 * other
+        if abs(cosine) < 0.999:
+            assert plane(x, y).cosine == pytest.approx(cosine)
+            continue
+        with pytest.raises(ValueError, match=rf"got parallel ones \(cosine {cosine}00\)"):
+            plane(x, y)
+
+
 def test_a_plane_wants_axes_of_its_origins_length() -> None:
     problem = make("mlp").problem()
     short = Direction("d", "own", "d", "short", vector=torch.ones(3))
