@@ -137,9 +137,9 @@ def stop(server: subprocess.Popen) -> None:
 
 def port_number(text: str) -> int:
     """Convert a command line argument to a port number."""
-    port = int(text)
+    port = int(text) if text.isascii() and text.isdigit() else 0
     if not 1 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"expected a port from 1 to 65535, got {port}")
+        raise argparse.ArgumentTypeError(f"expected a port from 1 to 65535, got {text}")
     return port
 
 

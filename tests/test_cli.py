@@ -26,7 +26,7 @@ def taken_port() -> Iterator[int]:
         ([], "required: command"),
         (["surf"], "invalid choice: 'surf'"),
         (["demo", "--loud"], "unrecognized arguments: --loud"),
-        (["demo", "--port", "many"], "invalid port_number value: 'many'"),
+        (["demo", "--port", "many"], "expected a port from 1 to 65535, got many"),
         (["demo", "--port", "0"], "expected a port from 1 to 65535, got 0"),
         (["demo", "--port", "65536"], "expected a port from 1 to 65535, got 65536"),
     ],

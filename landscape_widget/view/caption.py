@@ -109,7 +109,8 @@ def _axis(direction: Direction) -> str:
 def _what(recipe: Recipe) -> str:
     data = f"{recipe.num_samples:,} data points" if recipe.num_samples else "the data"
     loss = "" if recipe.center_loss is None else f", {number(recipe.center_loss)} at the trained point"
-    return f"Height: mean {recipe.loss} of {recipe.model} ({recipe.num_parameters:,} parameters) over {data}{loss}."
+    name = "loss" if recipe.loss == "<lambda>" else recipe.loss
+    return f"Height: mean {name} of {recipe.model} ({recipe.num_parameters:,} parameters) over {data}{loss}."
 
 
 def _cells(landscape: Landscape) -> list[str]:

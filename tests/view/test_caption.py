@@ -177,6 +177,10 @@ class TestHeight:
             "Height: mean CrossEntropyLoss of Net (8,970 parameters) over 1,437 data points, 0.5 at the trained point."
         )
 
+    def test_a_loss_without_a_name(self):
+        sentence = caption(landscape(of=recipe(loss="<lambda>")))[1]
+        assert sentence.startswith("Height: mean loss of Net (8,970 parameters) over")
+
     def test_an_unknown_number_of_samples(self):
         sentence = caption(landscape(of=recipe(num_samples=None, center_loss=None)))[1]
         assert sentence == "Height: mean CrossEntropyLoss of Net (8,970 parameters) over the data."
