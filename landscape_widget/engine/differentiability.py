@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,14 +10,18 @@ import torch
 from torch import Tensor
 
 from landscape_widget.engine.problem import Problem, Term
-from landscape_widget.engine.products import nodes_of
+from landscape_widget.engine.products import gradient_graph, nodes_of
 
 # How torch says that an operation has no second derivative.
 _NOT_TWICE = ("is not implemented", "double backward", "once_differentiable")
 # Samples that tell.
-_FEW = 16
+_FEW = 8
 # How far a parameter is moved, in parts of its own size, to see whether the loss knows it: an argmax needs a long way.
 _MOVES = (0.3, 3.0)
+
+# Products and differences of the gradient agree to this, at one of these steps, in ‖θ‖: with float32 inside the loss at a
+# long one, with kinks at a short one.
+_AGREEMENT, _STEPS = 0.05, (1e-4, 1e-5, 1e-6, 1e-3, 1e-7, 1e-2)
 
 _ADVICE = (
     "Leave these parameters out of θ with params=, or look along random directions, which need no second derivative"
@@ -61,6 +66,51 @@ def require_second_derivatives(problem: Problem, theta: Tensor) -> None:
             "but passes no gradient to it (argmax, rounding and .detach() cut it off); no second derivative for "
             f"{_listed(cut)}. {_ADVICE}"
         )
+
+
+def require_agreement(problem: Problem, theta: Tensor) -> None:
+    """Raise RuntimeError where products are not what the gradient's differences say, on a few samples in float64.
+
+    A function whose backward pass hides that it depends on θ (a slope kept from the forward pass, ``no_grad`` or numpy
+    in it) gives products that are wrong, or zero, without an error; and they may well be symmetric. Kinks are no
+    reason: between them the two agree, at one step or another.
+    """
+    try:
+        small = problem.in_float64(problem.head(next(problem.terms()), _FEW))
+        theta = theta.to(small.point)
+        draw = torch.randn(theta.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(theta)
+        draw /= draw.norm()
+        graph = gradient_graph(small, theta, next(small.terms()))
+        product = torch.zeros_like(draw) if graph is None else torch.autograd.grad(graph[1], graph[0], draw)[0]
+        misses = list(_misses(small, theta, draw, product))
+    except (RuntimeError, TypeError, ValueError, NotImplementedError):
+        # What cannot be computed in float64 cannot be examined like this.
+        return
+    if misses and min(misses) > _AGREEMENT:
+        raise RuntimeError(
+            "expected a loss whose second derivatives are those of its gradient, got Hessian-vector products that miss "
+            f"the gradient's differences by {100 * min(misses):.0f} % at best: some torch.autograd.Function has a backward "
+            "pass that hides how it depends on its input (a slope kept from the forward pass, no_grad or numpy in it), or a "
+            f"wrong one. {_ADVICE}"
+        )
+
+
+def _misses(problem: Problem, theta: Tensor, unit: Tensor, product: Tensor) -> Iterator[float]:
+    """How far the differences of the gradient along a unit vector are from the product, relatively, until they are near."""
+    if not bool(torch.isfinite(product).all()):
+        return
+    scale = float(theta.norm()) or 1.0
+    for relative in _STEPS:
+        h = relative * scale
+        ahead, behind = (problem.gradient(theta + sign * h * unit) for sign in (1, -1))
+        difference = (ahead - behind) / (2 * h)
+        round_off = 64 * torch.finfo(torch.float64).eps * float(ahead.norm()) / h
+        size = max(float(difference.norm()), float(product.norm()))
+        missed = max(0.0, float((difference - product).norm()) - round_off) / size if size else 0.0
+        if math.isfinite(missed):
+            yield missed
+        if missed <= _AGREEMENT:
+            return
 
 
 def _matters(problem: Problem, leaves: list[Tensor], term: Term, index: int) -> bool:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from landscape_widget.engine.arguments import check_number, check_problem
-from landscape_widget.engine.operators import Hessian
+from landscape_widget.engine.differentiability import told_in_words
 from landscape_widget.engine.problem import Problem
+from landscape_widget.engine.products import DoubleBackward
 from landscape_widget.spectrum import QuadraticRange
 
 # Steps looked at, in ‖Δθ‖: from the largest downwards, each a third of the one before, to where round-off takes over.
@@ -71,8 +72,10 @@ def iter_quadratic_range(problem: Problem, vector: Tensor, *, tol: float = 0.1) 
     exact = problem.in_float64()
     unit = vector.to(exact.point)
     unit = unit / unit.norm()
-    hessian = Hessian(exact, method="double backward")
-    curvature = float(unit @ (hessian @ unit))
+    with told_in_words(exact, exact.point):
+        # Not a Hessian, which would refuse what is to be found out here.
+        (product,) = DoubleBackward(exact, exact.point, exact.terms)(unit[None])
+    curvature = float(unit @ product)
     eps = torch.finfo(exact.dtype).eps
     steps: list[float] = []
     differences: list[float] = []

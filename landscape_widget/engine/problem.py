@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from landscape_widget.engine.batches import preserved_rng
+from landscape_widget.engine.batches import Batches, preserved_rng
 from landscape_widget.engine.calling import in_short
 from landscape_widget.engine.data import as_tensor
 from landscape_widget.engine.fitting import called, own_copy, regrouped
@@ -140,6 +140,8 @@ class Problem:
             parameter.requires_grad_(False)
         self._point = torch.cat([chosen[name].detach().reshape(-1).to(self.dtype) for name in self._names])
         self._partable = False
+        self.has_second_derivatives = False
+        """Whether the Hessian was examined and found to be that of the loss."""
         with preserved_rng():
             here = self._named(self._point)
             self._objective, self._batches = called(
@@ -195,16 +197,22 @@ class Problem:
         """How many data points the mean is over; None where the batches do not tell."""
         return self._num_samples
 
-    def in_float64(self) -> Problem:
-        """The same problem in float64: weights and data converted, so exactly the same point; itself where it already is."""
-        if set(self._dtypes) == {torch.float64}:
-            return self
+    def in_float64(self, only: Term | None = None) -> Problem:
+        """The same problem in float64: weights and data converted, so exactly the same point; itself where it already is.
+
+        With ``only`` its loss is that one addend.
+        """
         twin = copy.copy(self)
+        if only is not None:
+            # A little of the data, before it is converted.
+            twin._batches, twin._coefficients = Batches([only.batch], as_tensor, 2**62), [only.coefficient]
+        if set(self._dtypes) == {torch.float64}:
+            return self if only is None else twin
         twin._model = copy.deepcopy(self._model).double()
         twin.dtype, twin._dtypes = torch.float64, [torch.float64] * len(self._dtypes)
         twin._point = self._point.double()
         twin._objective = self._objective.on(twin._model)
-        twin._batches = self._batches.mapped(lambda t: t.double() if t.is_floating_point() else t)
+        twin._batches = twin._batches.mapped(lambda t: t.double() if t.is_floating_point() else t)
         return twin
 
     def split(self, theta: Tensor) -> list[Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -52,6 +54,113 @@ class _OnceSquare(torch.autograd.Function):
 class OnceSquare(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return _OnceSquare.apply(x)  # type: ignore[return-value]
+
+
+class _Cubed(torch.autograd.Function):
+    """x³, whose backward pass is right once."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return 3 * x**2 * grads[0]
+
+
+class _SlopeKept(_Cubed):
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        ctx.slope = 3 * x.detach() ** 2
+        return x**3
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor) -> Tensor:
+        return ctx.slope * grads[0]
+
+
+class _WithoutGradient(_Cubed):
+    @staticmethod
+    def backward(ctx, *grads: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        with torch.no_grad():
+            slope = 3 * x**2
+        return slope * grads[0]
+
+
+class _ByNumpy(_Cubed):
+    @staticmethod
+    def backward(ctx, *grads: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return torch.from_numpy(3 * x.detach().numpy() ** 2 * grads[0].detach().numpy())
+
+
+class _HalfWrong(_Cubed):
+    @staticmethod
+    def backward(ctx, *grads: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return 1.5 * (x**2 + x.detach() ** 2) * grads[0]
+
+
+class Applied(nn.Module):
+    def __init__(self, function: type[_Cubed]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function.apply(x)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("function", [_SlopeKept, _WithoutGradient, _ByNumpy, _HalfWrong])
+def test_a_backward_pass_that_hides_what_it_depends_on_is_refused(function: type[_Cubed], dtype: torch.dtype) -> None:
+    """Its products would be wrong, symmetric, and without an error."""
+    problem = Problem(Cut(Applied(function)).to(dtype), nn.CrossEntropyLoss(), (X.to(dtype), Y))
+    with pytest.raises(RuntimeError, match=r"miss the gradient's differences by \d+ % at best"):
+        _ = Hessian(problem) @ problem.point
+    right = Problem(Cut(Applied(_Cubed)).to(dtype), nn.CrossEntropyLoss(), (X.to(dtype), Y))
+    assert float((Hessian(right) @ right.point).norm()) > 0
+
+
+class Straight(nn.Module):
+    """Rounds, and passes the gradient straight through."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(x + (x.round() - x).detach())
+
+
+def test_a_gradient_passed_straight_through_rounding_has_no_hessian() -> None:
+    problem = Problem(Cut(Straight()).double(), nn.CrossEntropyLoss(), (X.double(), Y))
+    with pytest.raises(RuntimeError, match="miss the gradient's differences"):
+        _ = Hessian(problem) @ problem.point
+
+
+class Precise(nn.Module):
+    """Single precision inside, whatever comes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(x.float()).to(x.dtype)
+
+
+@pytest.mark.parametrize("between", [Precise(), nn.ReLU(), nn.Hardtanh()], ids=lambda m: type(m).__name__)
+def test_round_off_and_kinks_are_no_reason_to_refuse(between: nn.Module) -> None:
+    problem = Problem(Cut(between).double(), nn.CrossEntropyLoss(), (X.double(), Y))
+    assert float((Hessian(problem) @ torch.ones_like(problem.point)).norm()) > 0
+
+
+def test_torchs_own_weight_norm_by_hooks_is_refused() -> None:
+    """Its fused operation has a wrong second derivative."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.utils.weight_norm(nn.Linear(6, 5)), nn.Tanh(), nn.Linear(5, 3)).double().eval()
+        with torch.no_grad():
+            model(X.double())
+        problem = Problem(model, nn.CrossEntropyLoss(), (X.double(), Y))
+    with pytest.raises(RuntimeError, match="miss the gradient's differences"):
+        _ = Hessian(problem) @ problem.point
 
 
 @pytest.mark.parametrize("between", [Chosen(), Detached()], ids=["argmax", "detach"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -36,8 +37,28 @@ def test_every_way_gives_the_dense_hessian(name: str, method: str, device: str) 
 @pytest.mark.parametrize("method", ["forward over reverse", "linearize"])
 def test_what_forward_mode_cannot_do_is_an_error_and_not_the_end_of_the_process(method: str) -> None:
     H = Hessian(make("tied").problem(), method=method)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ValueError, match=f"expected a method that torch can use for this loss, got '{method}'"):
         _ = H @ identity(H)[0]
+
+
+def test_a_method_that_is_wrong_for_a_loss_is_refused() -> None:
+    """torch.func.linearize cannot be trusted on a GRU; the other ways are right."""
+    torch.manual_seed(0)
+
+    class Reader(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gru, self.head = nn.GRU(3, 4, batch_first=True), nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.gru(x)[0][:, -1])
+
+    problem = Problem(Reader().double(), nn.CrossEntropyLoss(), (torch.randn(12, 5, 3).double(), torch.arange(12) % 3))
+    v, h = torch.randn(problem.num_parameters, dtype=torch.float64), 1e-6
+    difference = (problem.gradient(problem.point + h * v) - problem.gradient(problem.point - h * v)) / (2 * h)
+    torch.testing.assert_close(Hessian(problem) @ v, difference, rtol=1e-4, atol=1e-7)
+    with pytest.raises(ValueError, match="'linearize'.*leave method= out"):
+        _ = Hessian(problem, method="linearize") @ v
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -337,3 +358,20 @@ def test_unknown_methods_and_budgets_are_refused() -> None:
 def test_a_result_names_how_its_products_were_made() -> None:
     pairs = hessian_directions(make("mlp").problem(), k=1)
     assert pairs.summary.method == "kept graph"
+
+
+@pytest.mark.parametrize("junk", ["a", None, [1.0, "b"], np.ones(4) * 1j, torch.ones(4, dtype=torch.complex64), {}])
+def test_what_is_no_real_vector_is_refused(junk: Any) -> None:
+    problem = mlp(8)
+    with pytest.raises((TypeError, ValueError), match="expected"):
+        _ = Hessian(problem) @ junk
+    if junk is not None:
+        with pytest.raises((TypeError, ValueError), match="expected"):
+            Hessian(problem, junk)
+
+
+def test_a_list_is_a_vector() -> None:
+    problem = mlp(8)
+    ones = torch.ones_like(problem.point)
+    made = Hessian(problem) @ ones.tolist()
+    np.testing.assert_array_equal(made, (Hessian(problem) @ ones).double().numpy())
