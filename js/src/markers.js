@@ -3,7 +3,7 @@
 // Kinds differ by shape and by word, colours (Okabe and Ito 2008) only help. Marks behind the surface are drawn faintly.
 
 /** @import { Critical, Grid } from "./types" */
-import { h, svg } from "./dom.js";
+import { h, setText, svg } from "./dom.js";
 import { formatValue } from "./numbers.js";
 import { nearestCell } from "./reading.js";
 
@@ -35,6 +35,9 @@ export function shape(kind) {
  * @property {number} alpha
  * @property {number} beta
  */
+
+/** Marks whose centres are nearer than this, in pixels, share their words: there is no room for two. */
+const NEAR = 12;
 
 /** @typedef {[number, number, number, number]} Box left, top, right, bottom */
 
@@ -68,8 +71,9 @@ export function createMarkers() {
     },
 
     /**
-     * Put the marks where they belong. Words that would cover another mark go below their own; where that is taken too they are left
-     * out, and the table under the picture has them.
+     * Put the marks where they belong. The trained point and a critical point that all but covers it share their words. Words that
+     * would cover another mark go below their own; where that is taken too they are left out, and the table under the picture has
+     * them.
      *
      * @param {(mark: Mark) => { x: number, y: number, hidden: boolean } | null} place
      */
@@ -80,16 +84,29 @@ export function createMarkers() {
         return at ? [{ ...entry, ...at }] : [];
       });
 
+      const visible = placed.filter(({ hidden }) => !hidden);
+      const origin = visible.find(({ mark }) => mark.kind === "origin");
+      const twin = visible.find(
+        (other) => origin && other !== origin && Math.hypot(other.x - origin.x, other.y - origin.y) < NEAR,
+      );
+
       /** @type {Box[]} */
       const taken = [];
-      for (const { element, text, x, y, hidden } of placed) {
+      for (const { mark, element, text, x, y, hidden } of placed) {
         element.style.transform = `translate(${x.toFixed(1)}px, ${y.toFixed(1)}px)`;
         element.classList.toggle("lw-behind", hidden);
         if (hidden) continue;
+        const shared = element === twin?.element;
+        setText(text, shared ? `${origin?.mark.text}, ${mark.text}` : mark.text);
+        if (twin && element === origin?.element) {
+          element.classList.remove("lw-below");
+          element.classList.add("lw-crowded");
+          continue;
+        }
         const half = text.offsetWidth / 2;
         const above = /** @type {Box} */ ([x - half, y - 28, x + half, y - 10]);
         const below = /** @type {Box} */ ([x - half, y + 10, x + half, y + 28]);
-        const others = placed.filter((other) => other.element !== element);
+        const others = placed.filter((other) => other.element !== element && !(shared && other === origin));
         const shapes = others.map((other) => /** @type {Box} */ ([other.x - 9, other.y - 9, other.x + 9, other.y + 9]));
         /** @param {Box} box */
         const free = (box) => ![...taken, ...shapes].some((other) => overlap(box, other));

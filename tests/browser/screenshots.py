@@ -28,6 +28,10 @@ def main() -> None:
         notebook.run(0)
         surface = harness.Surface(page)
         surface.wait_until_done()
+        # The spectrum comes after the surface.
+        page.wait_for_function(
+            "root => root.landscapeWidget.state.get('spectrum')?.done", arg=surface.root.element_handle()
+        )
         for name, theme in THEMES.items():
             notebook.set_theme(theme)
             page.wait_for_function(
