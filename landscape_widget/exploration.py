@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+import warnings
 from typing import Any
 
 from landscape_widget.engine.arguments import check_count, check_seed, check_tolerance
 from landscape_widget.engine.plane import Plane
-from landscape_widget.engine.request import as_plane, as_problem, as_spans
+from landscape_widget.engine.request import as_plane, as_problem, as_spans, check_reach
 from landscape_widget.keywords import check_keywords, keywords
 from landscape_widget.landscape import Direction
 from landscape_widget.planes import offered
@@ -43,7 +44,8 @@ def explore(
     model
         A :class:`Problem`, or a model with ``loss`` and ``data`` as :class:`Problem` takes them.
     k
-        Hessian eigenpairs per end of the spectrum that the sliders offer.
+        Hessian eigenpairs per end of the spectrum that the sliders offer; at most half of all, with a warning where more
+        are asked for than there are.
     directions
         Two directions of one's own to start with, as :func:`survey` takes them, offered beside the others.
     span
@@ -54,7 +56,7 @@ def explore(
     seed
         Of Lanczos, of the random directions and of the cells that check the prediction.
     max_resolution
-        The finest grid a page may ask for, 2^k + 1.
+        The finest grid a page may ask for, 2^k + 1 up to 4097.
     pause_when_unseen
         Pause when no page has shown a sign of life for 150 s. By default under Voila, so that its kernels can be
         culled, and for what an earlier run of the same notebook cell made; otherwise an overnight run goes on with
@@ -76,8 +78,8 @@ def explore(
         For an unknown keyword, with the nearest known one; a value of the wrong type; a model without a loss, and a
         Problem with more.
     ValueError
-        For a setting or a number out of its range, a resolution that is not 2^k + 1, a direction that is not offered,
-        parallel or zero axes.
+        For a setting or a number out of its range, a resolution that is not 2^k + 1 or beyond 2¹² + 1, a direction that
+        is not offered, parallel or zero axes, spans or axes that leave the range of θ's dtype.
     TypeError, ValueError
         What :class:`Problem` raises.
 
@@ -101,7 +103,15 @@ def explore(
         raise TypeError(f"expected pause_when_unseen as True, False or None, got {pause_when_unseen!r}")
     spans = as_spans(span)
     problem = as_problem(model, loss, data, device=device, params=params, batch_weight=batch_weight)
-    own = () if directions is None else _own(as_plane(problem, directions))
+    plane = None if directions is None else as_plane(problem, directions)
+    check_reach(problem, plane, spans)
+    own = () if plane is None else _own(plane)
+    if k > problem.num_parameters:
+        warnings.warn(
+            f"k = {k:,} pairs per end asked for, but the Hessian has only {problem.num_parameters:,} in all; "
+            "half of them are offered from each end",
+            stacklevel=2,
+        )
     # More pairs than there are directions would be the same ones from both ends.
     k = min(k, max(1, problem.num_parameters // 2))
     _check_keys(settings, offered(k, own))

@@ -11,6 +11,9 @@ from numbers import Integral
 
 import numpy as np
 
+LARGEST_RESOLUTION = 2**12 + 1
+"""Finest grid that is measured, along an axis: more cells than a screen has pixels, and 100 MB an array."""
+
 # Weights of the points at −3, −1, 1, 3 half-steps: inside, and at the ends, where the cubic through the four nearest
 # points is taken.
 _INSIDE = np.array([-1.0, 9.0, 9.0, -1.0]) / 16.0
@@ -37,6 +40,22 @@ def exponent(count: int) -> int:
             f"the nearest are {2**low + 1} and {2 ** (low + 1) + 1}"
         )
     return k
+
+
+def check_resolution(count: int) -> None:
+    """Refuse a number of points along an axis that cannot be measured.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As of :func:`exponent`, and for more than 2¹² + 1.
+    """
+    exponent(count)
+    if count > LARGEST_RESOLUTION:
+        raise ValueError(
+            f"expected a resolution of at most {LARGEST_RESOLUTION:,} points along an axis (2^12 + 1), got {count:,}; "
+            "a smaller span shows finer detail"
+        )
 
 
 def num_levels(shape: tuple[int, int], coarsest: int = 2) -> int:

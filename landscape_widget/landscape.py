@@ -92,7 +92,8 @@ class PredictionError:
     ``bound`` is a loss difference: with confidence ``confidence`` at least ``share`` of the cells are within it
     (Clopper & Pearson 1934, no exceedance among ``num_checked`` cells drawn at random after the refinement had
     stopped). None where no such check was made yet. ``expected_largest`` is an estimate of the largest error, from
-    the misses seen when the last level was predicted before it was measured.
+    the misses seen when the last level was predicted before it was measured; 0, as is ``bound``, where every cell is
+    measured, and None before a level was predicted.
     """
 
     bound: float | None = None
@@ -123,6 +124,26 @@ class Curvature:
     converged: bool
     unseen_below: float | None = None
     method: str | None = None
+
+    def error(self, residual: float) -> float:
+        """How far a Ritz value with this residual norm may be off: no value is better than the products it is made of."""
+        return max(residual, self.noise)
+
+    def negligible(self, gradient_norm: float, theta_norm: float) -> bool:
+        """Whether a gradient at θ* is round-off, so that θ* is a critical point as far as can be told."""
+        return is_round_off(gradient_norm, self.noise, theta_norm)
+
+
+def is_round_off(gradient_norm: float, noise: float, theta_norm: float) -> bool:
+    """Whether a gradient is no larger than one that the error of θ itself would make.
+
+    ``noise`` is the error of Hv for unit v; θ is off by round-off of its length ‖θ‖, which makes a gradient of
+    noise·‖θ‖. Parameters shorter than one count as one: then it is the data's round-off that counts.
+
+    >>> is_round_off(7e-17, 2e-15, 7.3), is_round_off(1e-5, 1e-7, 10.0), is_round_off(0.0, 0.0, 0.0)
+    (True, False, True)
+    """
+    return gradient_norm <= noise * max(1.0, theta_norm)
 
 
 @dataclass(frozen=True)

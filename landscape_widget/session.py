@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 import traceback
 import weakref
@@ -176,7 +177,7 @@ class Session:
             elif shown and not self.own and now - told_at > _SHARPEN_INTERVAL:
                 told_at = now
                 if (widget := self._widget()) is not None:
-                    widget.publish(catalog=[catalog_entry(d) for d in make().directions])
+                    widget.publish(catalog=_catalog(make()))
             said = f"Looking for the directions of largest and smallest curvature: {num_matvecs} Hessian-vector products so far."
             self._tell(self._widget(), status="directions", caption=[said, *told], eta=None)
             if now - chunk > _CHUNK:
@@ -187,7 +188,9 @@ class Session:
         pairs.release()
         at_point = self._planes.facts = facts(self.problem, pairs.summary)
         found = [*pairs.directions, *random_offers(self.problem, self.seed)]
-        if at_point.gradient_norm > 0:
+        # Along round-off one sees the floating-point numbers, not the loss.
+        slope = at_point.gradient_norm
+        if math.isfinite(slope) and not pairs.summary.negligible(slope, at_point.theta_norm):
             found.append(gradient_direction(self.problem))
         self._offer(found, default=self.own or (pairs.directions[0], pairs.directions[-1]))
         self._spectrum = SpectrumJob(self.problem, pairs, at_point.gradient_norm, seed=self.seed)
@@ -210,7 +213,7 @@ class Session:
             yield
         widget = self._widget()
         if widget is not None:
-            widget.publish(catalog=[catalog_entry(d) for d in (pairs.directions if pairs else axes)])
+            widget.publish(catalog=_catalog(pairs) if pairs else [catalog_entry(d) for d in axes])
             widget.show(survey.landscape(), new_epoch=True)
             _see_off(widget)
         return caption(survey.landscape())
@@ -228,7 +231,8 @@ class Session:
         y = widget.direction_y if widget.direction_y in known and widget.direction_y != x else ""
         x = x or (first if y != first else second)
         y = y or (second if x != second else first)
-        widget.publish(catalog=[catalog_entry(d) for d in known.values()])
+        at_point = self._planes.facts
+        widget.publish(catalog=[catalog_entry(d, at_point and at_point.curvature) for d in known.values()])
         widget.publish(direction_x=x, direction_y=y)
 
     def _advance_plane(self, widget: LandscapeWidget, key: PlaneKey, resolution: int) -> bool:
@@ -283,6 +287,10 @@ class Session:
         self._last_sign = self._clock()
         # A sign of life is no wish: it must not put this widget before the one the user is busy with.
         scheduler().wake(self, first=False)
+
+
+def _catalog(pairs: HessianDirections) -> list[dict[str, Any]]:
+    return [catalog_entry(direction, pairs.summary) for direction in pairs.directions]
 
 
 def _see_off(widget: LandscapeWidget) -> None:

@@ -24,6 +24,7 @@ from landscape_widget.landscape import (
     Landscape,
     PredictionError,
     Recipe,
+    is_round_off,
     load,
 )
 
@@ -404,3 +405,22 @@ def test_its_representation_is_one_line() -> None:
     assert "\n" not in said
     assert said.startswith("<Landscape 3 × 3, 8 measured, loss 2 to 9; x: ")
     assert "loss" not in repr(simple(losses=losses, measured=np.zeros((3, 3), dtype=bool), **axes))
+
+
+@pytest.mark.parametrize(
+    ("gradient_norm", "noise", "theta_norm", "expected"),
+    [
+        (7e-17, 2e-15, 7.3, True),
+        (1.4e-14, 2e-15, 7.3, True),
+        (1.5e-14, 2e-15, 7.3, False),
+        (2e-15, 2e-15, 0.0, True),
+        (2e-15, 2e-15, 1e-6, True),
+        (0.0, 0.0, 0.0, True),
+        (1e-30, 0.0, 5.0, False),
+        (float("nan"), 1.0, 1.0, False),
+    ],
+)
+def test_a_gradient_is_round_off_up_to_the_noise_times_theta(
+    gradient_norm: float, noise: float, theta_norm: float, expected: bool
+) -> None:
+    assert is_round_off(gradient_norm, noise, theta_norm) is expected

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 import landscape_widget as lw
-from landscape_widget import exploration
+from landscape_widget import examples, exploration
 from landscape_widget import session as session_module
 from landscape_widget.background import SpectrumJob
 from landscape_widget.engine.overview import Overview
@@ -25,6 +25,7 @@ from landscape_widget.landscape import Direction
 from landscape_widget.planes import offered
 from landscape_widget.scheduler import scheduler
 from landscape_widget.session import Session
+from landscape_widget.view.numbers import with_error
 from landscape_widget.view.patches import HOLE, MEASURED, Publisher
 from landscape_widget.view.widget import LandscapeWidget
 
@@ -204,6 +205,30 @@ class TestBeginning:
         assert widget.error == ""
         assert widget.catalog[-1]["key"] == "gradient"
 
+    def test_a_gradient_of_round_off_is_none(self, asleep: Asleep):
+        widget: LandscapeWidget = lw.explore(examples.digits_saddle(), k=1, resolution=5)
+        assert isinstance(widget.session, Session)
+        widget._on_message(widget, {"kind": "hello", "client": "page", "epoch": -1, "seq": -1}, [])
+        while not widget.catalog or widget.catalog[-1]["group"] == "hessian":
+            assert widget.session.advance()
+        at_point = widget.session._planes.facts
+        assert at_point is not None
+        assert 0 < at_point.gradient_norm < 1e-15
+        assert [entry["key"] for entry in widget.catalog] == ["largest-1", "smallest-1", "random-0", "random-1"]
+
+    def test_the_catalog_and_the_caption_tell_one_error(self, bench: Bench):
+        bench.hello()
+        bench.run()
+        shown = bench.widget.landscape
+        assert shown is not None
+        assert shown.recipe.curvature is not None
+        assert shown.recipe.directions[0].residual is not None
+        told = with_error(3.0, shown.recipe.curvature.error(shown.recipe.directions[0].residual))
+        labels = bench.widget.catalog[0]["label"], bench.header["x"]["label"]
+        assert labels == (f"largest curvature (λ₁ = {told})",) * 2
+        assert f"λ₁ = {told} " in bench.widget.caption[0]
+        assert f"λ_max = {told}," in " ".join(bench.widget.caption)
+
     def test_random_directions_move_also_where_no_filter_does(self, make: Callable[..., Bench]):
         bench = make()  # one tensor of one dimension
         bench.hello()
@@ -289,7 +314,8 @@ class TestBeginning:
         assert (bench.widget.status, bench.header["measured"]) == ("done", 17 * 17)
 
     def test_more_pairs_than_directions_are_no_more_directions(self, make: Callable[..., Bench]):
-        bench = make(curvatures=[2.0, -1.0, 0.5], k=4)
+        with pytest.warns(UserWarning, match="k = 4 pairs per end asked for, but the Hessian has only 3"):
+            bench = make(curvatures=[2.0, -1.0, 0.5], k=4)
         bench.hello()
         bench.run()
         assert [e["key"] for e in bench.widget.catalog if e["group"] == "hessian"] == ["largest-1", "smallest-1"]
@@ -875,6 +901,10 @@ class TestExplore:
             ({"resolution": 100}, ValueError, "nearest are 65 and 129"),
             ({"resolution": 257}, ValueError, "raise max_resolution="),
             ({"max_resolution": 100}, ValueError, "nearest are 65 and 129"),
+            ({"max_resolution": 2**30 + 1}, ValueError, "expected a resolution of at most 4,097 points"),
+            ({"max_resolution": 4097, "resolution": 8193}, ValueError, "at most 4,097 points .*, got 8,193"),
+            ({"span": 1e308}, ValueError, r"stays below 1.1e\+307 in float64, got 1e\+308"),
+            ({"directions": 1e-310 * torch.eye(3).double()[:2]}, ValueError, "give it another length"),
             ({"tolerance": -1.0}, ValueError, "expected a tolerance"),
             ({"tolerance": float("nan")}, ValueError, "expected a tolerance"),
             ({"k": 0}, ValueError, "expected k of at least 1"),
@@ -926,6 +956,16 @@ class TestExplore:
             lw.explore(self.MODEL, loss, **settings)
         assert loss.calls == 0
 
+    def test_of_more_pairs_than_there_are_it_is_said(self):
+        with pytest.warns(
+            UserWarning, match="k = 1,000,000 pairs per end asked for, but the Hessian has only 3 in all"
+        ) as said:
+            widget = lw.explore(lw.Problem(self.MODEL, Loss()), k=10**6)
+        assert said[0].filename == __file__
+        assert isinstance(widget.session, Session)
+        assert widget.session._k == 1
+        widget.close()
+
     def test_a_problem_comes_alone(self):
         problem = lw.Problem(self.MODEL, Loss())
         with pytest.raises(TypeError, match="give them to Problem"):
@@ -961,6 +1001,27 @@ def test_a_first_picture_is_seen_off_unless_more_than_the_rate_holds_it_back(hel
     widget = Widget()
     session_module._see_off(widget)  # type: ignore[arg-type]
     assert widget.looked == looks
+
+
+class TestWithoutHessian:
+    def test_a_loss_without_second_derivatives_is_explored_along_other_directions(self, asleep: Asleep):
+        """Margin losses, straight-through rounding and functions that hide their slope have a surface, too."""
+        torch.manual_seed(0)
+        data = torch.randn(12, 4), torch.arange(12) % 3
+        widget = lw.explore(nn.Linear(4, 3), nn.MultiMarginLoss(), data, resolution=9, tolerance=0.0)
+        widget._on_message(widget, {"kind": "hello", "client": "page", "epoch": -1, "seq": -1}, [])
+        assert isinstance(widget.session, Session)
+        for _ in range(2000):
+            if not widget.session.advance():
+                break
+            widget.session.flush()
+        assert (widget.status, widget.error) != ("error", "")
+        assert widget.error == ""
+        assert [entry["group"] for entry in widget.catalog] == ["random", "random", "gradient"]
+        assert widget.landscape is not None
+        assert widget.landscape.measured.all()
+        assert any("no Hessian" in sentence for sentence in widget.caption)
+        widget.close()
 
 
 class TestSpectrum:

@@ -12,6 +12,8 @@ from landscape_widget.landscape import Direction
 
 # Beyond this |cos| two axes are called parallel: the plane would be a line to working precision.
 _PARALLEL = 0.999
+# Curvatures along an axis are divided by its norm squared, which must be a number.
+_SHORTEST = 1e-150
 
 
 class Plane:
@@ -29,8 +31,8 @@ class Plane:
     TypeError
         For an origin that is no tensor, and for anything but two Directions.
     ValueError
-        For axes that are zero, not finite, of another length than the origin, or parallel (|cos| > 0.999), and for a
-        direction that was saved without its vector.
+        For axes that are zero, not finite, of a norm whose square float64 cannot hold, of another length than the origin,
+        or parallel (|cos| > 0.999), and for a direction that was saved without its vector.
 
     Examples
     --------
@@ -62,6 +64,12 @@ class Plane:
         """Shape (2, n)."""
         a, b = (axis.double() for axis in axes)
         self.norms: tuple[float, float] = (float(a.norm()), float(b.norm()))
+        for norm, direction in zip(self.norms, directions, strict=True):
+            if not _SHORTEST < norm < 1 / _SHORTEST:
+                raise ValueError(
+                    f"expected an axis of a norm between {_SHORTEST:.0e} and {1 / _SHORTEST:.0e}, got {norm:.2g} in "
+                    f"{direction.label!r}; give it another length"
+                )
         self.cosine = float(a @ b) / math.prod(self.norms)
         if abs(self.cosine) > _PARALLEL:
             raise ValueError(

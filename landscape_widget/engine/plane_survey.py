@@ -179,7 +179,9 @@ class PlaneSurvey:
     def landscape(self) -> Landscape:
         """The landscape as it stands. Critical points are those of the last full level (looking for them costs more than a chunk)."""
         alphas, betas = self.coordinates()
-        grid, miss = self.grid, self.grid.largest_miss
+        grid = self.grid
+        # Of what is measured nothing is predicted.
+        miss = 0.0 if grid.measured.all() else grid.largest_miss
         landscape = Landscape(
             alphas,
             betas,

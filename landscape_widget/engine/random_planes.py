@@ -16,6 +16,7 @@ from landscape_widget.engine.directions import random_directions
 from landscape_widget.engine.operators import Hessian
 from landscape_widget.engine.probes import dot, finite_products, slice_size
 from landscape_widget.engine.problem import Problem
+from landscape_widget.landscape import is_round_off
 from landscape_widget.spectrum import DOMINANT, Estimate, RandomPlanes, SpectralDensity, spread_of_left_out
 
 KINDS = ("none", "unit", "filter", "layer")
@@ -224,7 +225,7 @@ def _normal(x: float) -> float:
 def _sampled(problem: Problem, num_probes: int, kind: str, seed: int) -> Iterator[RandomPlanes]:
     hessian, directions = Hessian(problem), _Directions(problem, kind, seed, num_probes)
     hessian.expect(num_probes)
-    gradient_norm = float(problem.gradient().double().norm())
+    gradient_norm, theta_norm = (float(v.double().norm()) for v in (problem.gradient(), problem.point))
     forms, gram = np.zeros((num_probes, num_probes)), np.zeros((num_probes, num_probes))
     ratios: list[float] = []
     step = slice_size(problem.num_parameters)
@@ -238,15 +239,14 @@ def _sampled(problem: Problem, num_probes: int, kind: str, seed: int) -> Iterato
         ratios += (dot(made, made) / dot(vectors, vectors)).tolist()
         if last >= 3:
             norm = math.sqrt(problem.num_parameters * float(np.mean(ratios)))  # ‖H‖_F
-            reach = max(1.0, float(problem.point.double().norm()))
-            round_off = _ROUND_OFF * torch.finfo(problem.dtype).eps
+            noise = _ROUND_OFF * torch.finfo(problem.dtype).eps * norm
             yield _of_pairs(
                 forms[:last, :last],
                 gram[:last, :last],
                 kind=kind,
                 eps=torch.finfo(problem.dtype).eps,
                 cost=hessian.num_matvecs,
-                critical=gradient_norm <= round_off * norm * reach,
+                critical=is_round_off(gradient_norm, noise, theta_norm),
                 gradient_norm=gradient_norm,
             )
     hessian.release()

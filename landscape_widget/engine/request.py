@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
+import torch
 
 from landscape_widget.engine.arguments import check_number
 from landscape_widget.engine.directions import as_direction
 from landscape_widget.engine.plane import Plane
 from landscape_widget.engine.problem import Problem
 from landscape_widget.engine.window import WINDOWS
-from landscape_widget.interpolate import exponent
+from landscape_widget.interpolate import check_resolution
+
+_LARGEST = sys.float_info.max
+# A page may zoom out so many times.
+_ZOOM = 2**4
 
 
 def as_problem(
@@ -74,11 +79,11 @@ def as_resolution(resolution: Any) -> tuple[int, int]:
     Raises
     ------
     TypeError, ValueError
-        For anything but 2^k + 1, naming the nearest two.
+        For anything but 2^k + 1, naming the nearest two, and for more than 2¹² + 1.
     """
     pair = _both(resolution, "a resolution as one integer 2^k + 1 or a pair (for x, for y)")
     for count in pair:
-        exponent(count)
+        check_resolution(count)
     return int(pair[0]), int(pair[1])
 
 
@@ -95,9 +100,42 @@ def as_spans(span: Any) -> tuple[float, float] | None:
     pair = _both(span, "a span as one number or a pair (for x, for y)")
     for value in pair:
         check_number(value, "span")
-        if not (np.isfinite(value) and value > 0):
+        if not 0 < value <= _LARGEST:
             raise ValueError(f"expected a positive span (the half-width along an axis), got {span}")
     return float(pair[0]), float(pair[1])
+
+
+def check_reach(problem: Problem, plane: Plane | None, spans: tuple[float, float] | None) -> None:
+    """Refuse a window in which θ overflows, and axes so short that their coordinates would.
+
+    Raises
+    ------
+    ValueError
+        Naming the span or axis, and the type whose range it leaves.
+    """
+    limit, name = torch.finfo(problem.dtype).max / _ZOOM, str(problem.dtype).removeprefix("torch.")
+    # Eigenvectors have norm 1, so that no entry is larger.
+    peaks, norms = ((1.0, 1.0), (1.0, 1.0)) if plane is None else (_peaks(plane), plane.norms)
+    furthest = float(problem.point.abs().max())
+    # A window that is found on the loss reaches as far as ‖θ*‖.
+    reach = float(problem.point.double().norm()) or 1.0
+    for i, (peak, norm) in enumerate(zip(peaks, norms, strict=True)):
+        if spans is not None and not (spans[i] <= limit and spans[i] * peak + furthest <= limit):
+            raise ValueError(
+                f"expected a span within which θ* + α d stays below {limit:.2g} in {name}, got {spans[i]:g}; "
+                "it is the half-width in coordinates of the axis"
+            )
+        if spans is None and reach / norm > limit:
+            assert plane is not None
+            raise ValueError(
+                f"expected axes along which θ* can be moved by its own norm in {name}, got {plane.directions[i].label!r} "
+                f"of norm {norm:.2g}; give it another length"
+            )
+
+
+def _peaks(plane: Plane) -> tuple[float, float]:
+    x, y = plane.axes.abs().amax(1).tolist()
+    return x, y
 
 
 def check_window(window: Any) -> None:

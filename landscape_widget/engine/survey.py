@@ -12,7 +12,7 @@ from landscape_widget.engine.directions import hessian_directions
 from landscape_widget.engine.plane import Plane
 from landscape_widget.engine.plane_survey import PlaneSurvey, facts
 from landscape_widget.engine.problem import Problem
-from landscape_widget.engine.request import as_plane, as_problem, as_resolution, as_spans, check_window
+from landscape_widget.engine.request import as_plane, as_problem, as_resolution, as_spans, check_reach, check_window
 from landscape_widget.keywords import check_keywords, hinted, keywords
 from landscape_widget.landscape import Landscape
 
@@ -43,7 +43,7 @@ def survey(
         The two axes: Directions, flat tensors or arrays (n,), lists of tensors, or state_dicts, used exactly as
         given. By default the Hessian's eigenvectors of largest and smallest eigenvalue.
     resolution
-        Points along each axis, 2^k + 1, or a pair (along α, along β).
+        Points along each axis, 2^k + 1 up to 4097, or a pair (along α, along β).
     span
         Half-width in coordinates of the axes, or a pair; found on the loss by default.
     window
@@ -66,8 +66,8 @@ def survey(
     TypeError
         For an unknown keyword, a value of the wrong type, a model without a loss, and a Problem with more.
     ValueError
-        For a resolution that is not 2^k + 1, a window that is none, parallel or zero axes, a span that is not
-        positive, a tolerance outside [0, 1).
+        For a resolution that is not 2^k + 1 or beyond 2¹² + 1, a window that is none, parallel or zero axes, a span
+        that is not positive, spans or axes that leave the range of θ's dtype, a tolerance outside [0, 1).
     TypeError, ValueError
         What :class:`Problem` raises.
 
@@ -86,6 +86,7 @@ def survey(
     counts, spans = as_resolution(resolution), as_spans(span)
     problem = as_problem(model, loss, data, device=device, params=params, batch_weight=batch_weight)
     plane = None if directions is None else as_plane(problem, directions)
+    check_reach(problem, plane, spans)
     return _survey(problem, plane, counts, spans, window, float(tolerance), int(seed))
 
 

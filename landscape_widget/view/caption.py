@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from landscape_widget.landscape import Direction, Landscape, Recipe
+from landscape_widget.landscape import Curvature, Direction, Landscape, Recipe
 from landscape_widget.view.numbers import number, with_error
 from landscape_widget.view.patches import ritz_value
 
@@ -64,7 +64,7 @@ def verdict(recipe: Recipe) -> str:
         found = f"no negative curvature below {number(min(below, -curvature.noise))} found (99 %)"
     if gradient is None:
         return f"{found[0].upper()}{found[1:]}; the gradient was not computed."
-    if gradient <= curvature.noise * reach:
+    if curvature.negligible(gradient, recipe.theta_norm):
         return f"A critical point up to round-off (‖∇L‖ = {number(gradient)}); {found}."
     return f"Not exactly a critical point (‖∇L‖ = {number(gradient)}); {found}."
 
@@ -90,7 +90,7 @@ def _missing_dips(landscape: Landscape) -> list[str]:
 
 
 def _axes(recipe: Recipe) -> str:
-    x, y = (_axis(d) for d in recipe.directions)
+    x, y = (_axis(d, recipe.curvature) for d in recipe.directions)
     spans = [span * d.norm for span, d in zip(recipe.spans, recipe.directions, strict=True)]
     share = [f", {number(100 * s / recipe.theta_norm, 2)} % of ‖θ*‖" if recipe.theta_norm else "" for s in spans]
     lengths = [f"±{number(s)} in ‖Δθ‖{p}" for s, p in zip(spans, share, strict=True)]
@@ -98,12 +98,12 @@ def _axes(recipe: Recipe) -> str:
     return f"x: {x} ({lengths[0]}); y: {y} ({lengths[1]}).{oblique}"
 
 
-def _axis(direction: Direction) -> str:
+def _axis(direction: Direction, known: Curvature | None) -> str:
     if direction.curvature is None:
         return direction.label
     if direction.kind != "hessian":
         return f"{direction.label}, curvature {number(direction.curvature)}"
-    return f"{direction.label}, {ritz_value(direction)}"
+    return f"{direction.label}, {ritz_value(direction, known)}"
 
 
 def _what(recipe: Recipe) -> str:
@@ -149,8 +149,8 @@ def _curvature(recipe: Recipe) -> str:
     if curvature is None:
         return f"{gradient}." if gradient else ""
     names = ("λ_max =", "λ_min =") if curvature.converged else ("largest Ritz value", "smallest")
-    largest = with_error(curvature.largest[0], max(curvature.largest_residuals[0], curvature.noise))
-    smallest = with_error(curvature.smallest[0], max(curvature.smallest_residuals[0], curvature.noise))
+    largest = with_error(curvature.largest[0], curvature.error(curvature.largest_residuals[0]))
+    smallest = with_error(curvature.smallest[0], curvature.error(curvature.smallest_residuals[0]))
     state = "" if curvature.converged else "; not all converged: no eigenvalues yet"
     ends = (
         f"Hessian: {names[0]} {largest}, {names[1]} {smallest} "

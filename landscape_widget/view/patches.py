@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from landscape_widget.landscape import Direction, Landscape
+from landscape_widget.landscape import Curvature, Direction, Landscape
 from landscape_widget.view.numbers import number, with_error
 
 UNKNOWN, PREDICTED, MEASURED, HOLE = 0, 1, 2, 3
@@ -72,8 +72,8 @@ def picture(landscape: Landscape) -> Picture:
         {
             "alphas": landscape.alphas.tolist(),
             "betas": landscape.betas.tolist(),
-            "x": catalog_entry(recipe.directions[0]),
-            "y": catalog_entry(recipe.directions[1]),
+            "x": catalog_entry(recipe.directions[0], recipe.curvature),
+            "y": catalog_entry(recipe.directions[1], recipe.curvature),
             "units": ["‖Δθ‖" if abs(d.norm - 1) < 1e-3 else "× d" for d in recipe.directions],
             "norms": [d.norm for d in recipe.directions],
             "cosine": recipe.cosine,
@@ -89,11 +89,11 @@ def picture(landscape: Landscape) -> Picture:
     return Picture(heights, log_heights, states, header)
 
 
-def catalog_entry(direction: Direction) -> dict[str, Any]:
-    """A direction as the page lists it."""
+def catalog_entry(direction: Direction, known: Curvature | None = None) -> dict[str, Any]:
+    """A direction as the page lists it, with the error that is known of the Hessian's products."""
     label = direction.label
     if direction.kind == "hessian" and direction.curvature is not None:
-        label += f" ({ritz_value(direction)})"
+        label += f" ({ritz_value(direction, known)})"
     return _strict(
         {
             "key": direction.key,
@@ -109,14 +109,15 @@ def catalog_entry(direction: Direction) -> dict[str, Any]:
     )
 
 
-def ritz_value(direction: Direction) -> str:
+def ritz_value(direction: Direction, known: Curvature | None = None) -> str:
     """What is known of a Hessian direction's curvature; an eigenvalue's sign λ only where it has converged."""
     assert direction.curvature is not None
     if direction.preliminary:
         return f"vᵀHv = {number(direction.curvature)}, still sharpening"
     value = number(direction.curvature)
     if direction.residual is not None:
-        value = with_error(direction.curvature, direction.residual)
+        error = direction.residual if known is None else known.error(direction.residual)
+        value = with_error(direction.curvature, error)
     return (
         f"{direction.symbol} = {value}" if direction.converged else f"vᵀHv = {value}, not converged: no eigenvalue yet"
     )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import traitlets as t
 
-from landscape_widget.interpolate import exponent
+from landscape_widget.interpolate import check_resolution, exponent
 
 # What a page may ask for: looks always, the rest where there is an engine.
 LOOKS = ("saddles", "log_scale", "colormap", "contours")
@@ -71,7 +71,7 @@ def checked_settings(widget: type[t.HasTraits], settings: Mapping[str, Any]) -> 
         For a resolution that is none, naming the nearest two.
     """
     if "resolution" in settings:
-        exponent(settings["resolution"])
+        check_resolution(settings["resolution"])
     return {name: checked(getattr(widget, name), value) for name, value in settings.items()}
 
 
@@ -81,8 +81,9 @@ def resolutions(finest: int, wished: int | None) -> dict[str, Any]:
     Raises
     ------
     TypeError, ValueError
-        For what is not 2^k + 1, and for a first one beyond the finest.
+        For what is not 2^k + 1 or more than 2¹² + 1, and for a first one beyond the finest.
     """
+    check_resolution(finest)
     offered = [2**k + 1 for k in range(2, exponent(finest) + 1)] or [int(finest)]
     if wished is None:
         return {"resolutions": offered, "resolution": min(65, int(finest))}

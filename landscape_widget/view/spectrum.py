@@ -158,7 +158,7 @@ def _end(key: str, density: SpectralDensity | None, curvature: Curvature | None)
         if upper
         else (curvature.smallest, curvature.smallest_residuals)
     )
-    value, error = values[0], max(residuals[0], curvature.noise)
+    value, error = values[0], curvature.error(residuals[0])
     # A node beyond the Lanczos run's last value proves that this is not the end.
     if node is not None and sign * (node - value) > error + _SAME * max(abs(value), abs(node)):
         text = f"{relation} {number(node)}"

@@ -11,7 +11,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from landscape_widget import Direction, Landscape, Problem, compute, examples, hessian_directions, load, survey
+from landscape_widget import (
+    Direction,
+    Landscape,
+    Problem,
+    compute,
+    examples,
+    hessian_directions,
+    load,
+    random_directions,
+    survey,
+)
 from landscape_widget.engine.directions import as_direction
 from landscape_widget.engine.grid import Grid
 from landscape_widget.engine.operators import Hessian
@@ -444,6 +454,32 @@ BAD: list[tuple[str, dict[str, Any], type[Exception], str]] = [
     ("a number of directions", {"directions": 2}, TypeError, "expected directions as a pair .*, got int"),
     ("a set of directions", {"directions": {1, 2}}, TypeError, "expected directions as a pair .*, got set"),
     ("two words", {"directions": ("x", "y")}, TypeError, "expected a direction as a Direction, a tensor, .*, got str"),
+    (
+        "too fine",
+        {"resolution": 2**20 + 1},
+        ValueError,
+        "expected a resolution of at most 4,097 points .*, got 1,048,577",
+    ),
+    ("too fine along y", {"resolution": (5, 8193)}, ValueError, "at most 4,097 points .*, got 8,193"),
+    (
+        "too wide",
+        {"span": 1e308},
+        ValueError,
+        r"span within which θ\* \+ α d stays below 1.1e\+307 in float64, got 1e\+308",
+    ),
+    ("beyond any float", {"span": 10**400}, ValueError, "expected a positive span"),
+    (
+        "too wide along a long axis",
+        {"directions": (torch.eye(51)[0], 1e30 * torch.eye(51)[1]), "span": (1.0, 1e280)},
+        ValueError,
+        r"expected a span within which .*, got 1e\+280",
+    ),
+    (
+        "too short an axis",
+        {"directions": (torch.eye(51)[0].double(), 1e-310 * torch.eye(51)[1].double())},
+        ValueError,
+        "expected an axis of a norm between 1e-150 and .* in 'own direction y'; give it another length",
+    ),
     ("seed", {"seed": "today"}, TypeError, "expected seed as an integer, got 'today'"),
     ("keyword", {"span_x": 1.0}, TypeError, "unexpected keyword 'span_x'; did you mean 'span'?"),
     ("keyword like none", {"qqqq": 1.0}, TypeError, "unexpected keyword 'qqqq'; known are .*directions, resolution"),
@@ -468,6 +504,28 @@ def test_bad_input_is_refused_at_the_call(
     monkeypatch.setattr(Hessian, "__matmul__", computed)
     with pytest.raises(kind, match=message):
         call(problem, **settings)
+
+
+def test_the_finest_grid_and_the_widest_window_in_single_precision() -> None:
+    problem = Problem(nn.Linear(2, 1), nn.MSELoss(), (torch.eye(2), torch.ones(2, 1)))
+    assert problem.num_parameters == 3
+    survey(problem, resolution=4097, span=2e37)
+    with pytest.raises(ValueError, match=r"below 2.1e\+37 in float32, got 1e\+300"):
+        survey(problem, span=1e300)
+    axes = torch.eye(3)[:2]
+    survey(problem, directions=1e-30 * axes)
+    with pytest.raises(ValueError, match="moved by its own norm in float32, got 'own direction x' of norm 1e-41"):
+        survey(problem, directions=1e-41 * axes)
+
+
+def test_of_a_grid_that_is_measured_in_full_no_error_is_left() -> None:
+    settings: dict[str, Any] = {"directions": AXES, "resolution": 33, "span": 1.0, "progress": False}
+    problem = slice_problem(lambda x, y: torch.sin(3 * x) * y**2)
+    full, part = compute(problem, tolerance=0, **settings), compute(problem, tolerance=0.1, **settings)
+    assert (full.error.bound, full.error.expected_largest) == (0.0, 0.0)
+    assert not part.measured.all()
+    assert part.error.expected_largest is not None
+    assert part.error.expected_largest > 0
 
 
 def test_a_model_without_a_loss_is_refused() -> None:
@@ -537,3 +595,18 @@ def test_a_curvature_within_its_error_does_not_choose_the_window() -> None:
         finish(run)
         spans.append(run.spans)
     assert spans[0] == spans[1]
+
+
+def test_a_loss_without_second_derivatives_is_surveyed_along_other_directions() -> None:
+    x, y = torch.randn(20, 4, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 3
+    torch.manual_seed(1)
+    problem = Problem(torch.nn.Linear(4, 3), torch.nn.MultiMarginLoss(), (x, y))
+    landscape = compute(problem, directions=random_directions(problem), resolution=9, tolerance=0)
+    assert landscape.measured.all()
+    assert landscape.recipe.axis_curvature is None
+    assert landscape.losses[4, 4] == problem.loss()
+    (note,) = landscape.recipe.notes
+    assert "no Hessian" in note
+    assert "multi_margin" in note
+    with pytest.raises(RuntimeError, match="differentiated twice"):
+        compute(problem, resolution=9)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from landscape_widget.landscape import CriticalPoint, Direction
+from landscape_widget.view.caption import caption
 from landscape_widget.view.patches import (
     HOLE,
     MEASURED,
@@ -25,7 +26,7 @@ from landscape_widget.view.patches import (
     picture,
 )
 
-from .landscapes import Clock, Page, X, Y, landscape, recipe
+from .landscapes import CURVATURE, Clock, Page, X, Y, landscape, recipe
 
 # A little more than what lies between two messages, and exact in binary.
 INTERVAL = 1 / 16
@@ -157,6 +158,14 @@ class TestCatalog:
         entry = catalog_entry(X)
         assert entry["label"] == "largest curvature (λ₁ = 2.84 ± 0.002)"
         assert (entry["key"], entry["group"], entry["converged"]) == ("largest-1", "hessian", True)
+
+    def test_no_error_is_below_the_noise_of_a_product(self):
+        noisy = dataclasses.replace(CURVATURE, noise=0.05)
+        assert catalog_entry(X, noisy)["label"] == "largest curvature (λ₁ = 2.84 ± 0.05)"
+        shown = landscape(of=recipe(curvature=noisy))
+        assert picture(shown).header["x"]["label"] == "largest curvature (λ₁ = 2.84 ± 0.05)"
+        assert caption(shown)[0].startswith("x: largest curvature, λ₁ = 2.84 ± 0.05 ")
+        assert "λ_max = 2.84 ± 0.05" in " ".join(caption(shown))
 
     def test_a_pair_that_has_not_converged_says_so(self):
         label = catalog_entry(dataclasses.replace(X, converged=False))["label"]
