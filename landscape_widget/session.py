@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape_widget.background import SpectrumJob
+from landscape_widget.engine.differentiability import NoSecondDerivativeError
 from landscape_widget.engine.directions import (
     HessianDirections,
     gradient_direction,
@@ -161,6 +162,14 @@ class Session:
         return waiting
 
     def _open(self, k: int) -> Iterator[None]:
+        """Find directions to offer."""
+        try:
+            yield from self._find_hessian_directions(k)
+        except NoSecondDerivativeError as error:
+            self.problem.has_no_hessian(error)
+            self._open_without_hessian()
+
+    def _find_hessian_directions(self, k: int) -> Iterator[None]:
         """Find the Hessian directions; when that takes longer, a first picture is drawn meanwhile along axes that still sharpen."""
         shown, told = bool(self.own), []
         if shown:
@@ -196,6 +205,14 @@ class Session:
         self._spectrum = SpectrumJob(self.problem, pairs, at_point.gradient_norm, seed=self.seed)
         if (widget := self._widget()) is not None and self._spectrum is not None:
             self._spectrum.tell(widget)
+
+    def _open_without_hessian(self) -> None:
+        """Offer the directions that need no second derivative."""
+        at_point = self._planes.facts = facts(self.problem)
+        found = list(random_offers(self.problem, self.seed))
+        if math.isfinite(at_point.gradient_norm) and at_point.gradient_norm > 0:
+            found.append(gradient_direction(self.problem))
+        self._offer(found, default=self.own or (found[0], found[1]))
 
     def _preliminary(
         self, axes: tuple[Direction, ...], pairs: HessianDirections | None

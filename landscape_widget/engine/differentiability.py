@@ -28,6 +28,10 @@ _ADVICE = (
 )
 
 
+class NoSecondDerivativeError(RuntimeError):
+    """The loss has no second derivatives that torch could compute; the loss itself can be surveyed all the same."""
+
+
 @contextmanager
 def told_in_words(problem: Problem, theta: Tensor) -> Iterator[None]:
     """Say in words what torch says of an operation without a second derivative, naming the parameters that it cuts off."""
@@ -36,14 +40,14 @@ def told_in_words(problem: Problem, theta: Tensor) -> Iterator[None]:
     except RuntimeError as error:
         if not any(words in str(error) for words in _NOT_TWICE):
             raise
-        raise RuntimeError(
+        raise NoSecondDerivativeError(
             f"expected a loss that can be differentiated twice, got {error}; "
             f"no second derivative for {_listed(_failing(problem, theta)) or 'θ'}. {_ADVICE}"
         ) from error
 
 
 def require_second_derivatives(problem: Problem, theta: Tensor) -> None:
-    """Raise RuntimeError where products would silently leave out a part of the Hessian.
+    """Raise NoSecondDerivativeError where products would silently leave out a part of the Hessian.
 
     That is so for operations which say that they can be differentiated only once (``once_differentiable``): torch
     refuses a second backward pass through them, but prunes the path when only θ is asked for. And for parameters on
@@ -55,13 +59,13 @@ def require_second_derivatives(problem: Problem, theta: Tensor) -> None:
     named = list(zip(problem.parameter_names, gradients, strict=True))
     if _has_error(gradients):
         once = [name for name, gradient in named if _has_error([gradient])]
-        raise RuntimeError(
+        raise NoSecondDerivativeError(
             "expected a loss that can be differentiated twice, got an operation marked once_differentiable; "
             f"no second derivative for {_listed(once)}. {_ADVICE}"
         )
     cut = [name for i, (name, gradient) in enumerate(named) if gradient is None and _matters(problem, leaves, term, i)]
     if cut:
-        raise RuntimeError(
+        raise NoSecondDerivativeError(
             f"expected a loss that can be differentiated twice in all of θ, got one that depends on {_listed(cut)} "
             "but passes no gradient to it (argmax, rounding and .detach() cut it off); no second derivative for "
             f"{_listed(cut)}. {_ADVICE}"
@@ -69,7 +73,7 @@ def require_second_derivatives(problem: Problem, theta: Tensor) -> None:
 
 
 def require_agreement(problem: Problem, theta: Tensor) -> None:
-    """Raise RuntimeError where products are not what the gradient's differences say, on a few samples in float64.
+    """Raise NoSecondDerivativeError where products are not what the gradient's differences say, on a few samples in float64.
 
     A function whose backward pass hides that it depends on θ (a slope kept from the forward pass, ``no_grad`` or numpy
     in it) gives products that are wrong, or zero, without an error; and they may well be symmetric. Kinks are no
@@ -87,11 +91,11 @@ def require_agreement(problem: Problem, theta: Tensor) -> None:
         # What cannot be computed in float64 cannot be examined like this.
         return
     if misses and min(misses) > _AGREEMENT:
-        raise RuntimeError(
+        raise NoSecondDerivativeError(
             "expected a loss whose second derivatives are those of its gradient, got Hessian-vector products that miss "
             f"the gradient's differences by {100 * min(misses):.0f} % at best: some torch.autograd.Function has a backward "
             "pass that hides how it depends on its input (a slope kept from the forward pass, no_grad or numpy in it), or a "
-            f"wrong one. {_ADVICE}"
+            f"wrong one; or a gradient is passed straight through rounding. {_ADVICE}"
         )
 
 

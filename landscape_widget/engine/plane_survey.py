@@ -13,6 +13,7 @@ import torch
 from landscape_widget import __version__
 from landscape_widget.engine.critical import slice_critical_points
 from landscape_widget.engine.data import tensor_bytes, tensors
+from landscape_widget.engine.differentiability import NoSecondDerivativeError
 from landscape_widget.engine.grid import Grid
 from landscape_widget.engine.operators import Hessian
 from landscape_widget.engine.plane import Plane
@@ -107,7 +108,7 @@ class PlaneSurvey:
     @property
     def prepared(self) -> bool:
         """Whether the window is known, so that there is a landscape to show."""
-        return self.spans is not None and self.curvature is not None
+        return self.spans is not None and (self.curvature is not None or not self.problem.has_hessian)
 
     @property
     def done(self) -> bool:
@@ -156,7 +157,6 @@ class PlaneSurvey:
     def transposed(self) -> PlaneSurvey:
         """The survey of the same plane with its axes exchanged, with every cell measured so far and what they proved."""
         assert self.spans is not None
-        assert self.curvature is not None
         x, y = self.plane.directions
         other = PlaneSurvey(
             self.problem,
@@ -169,8 +169,9 @@ class PlaneSurvey:
             spans=(self.spans[1], self.spans[0]),
             zoom=self.zoom,
         )
-        a, b, c = self.curvature
-        other.curvature = c, b, a
+        if self.curvature is not None:
+            a, b, c = self.curvature
+            other.curvature = c, b, a
         other.seconds, other.num_cells = self.seconds, self.num_cells
         other._grids = {shape[::-1]: grid.transposed() for shape, grid in self._grids.items()}
         other.grid = other._grids[self.grid.shape[::-1]]
@@ -203,11 +204,11 @@ class PlaneSurvey:
         return replace(landscape, critical=self._critical[1] if state == self._critical[0] else ())
 
     def _run(self) -> Iterator[None]:
-        if self.curvature is None:
+        if self.curvature is None and self.problem.has_hessian:
             self.curvature = self._axis_curvature()
             yield
         if self.spans is None:
-            a, _, c = self.curvature
+            a, _, c = self.curvature or (0.0, 0.0, 0.0)
             norms = self.plane.norms
             x, y = self.plane.directions
             self.spans = yield from find_spans(
@@ -235,14 +236,19 @@ class PlaneSurvey:
     def _probe(self, alpha: float, beta: float) -> float:
         return float(self.problem.plane_losses(self.plane, [alpha], [beta])[0])
 
-    def _axis_curvature(self) -> tuple[float, float, float]:
+    def _axis_curvature(self) -> tuple[float, float, float] | None:
         x, y = self.plane.directions
         # Ritz vectors of one run: the projected Hessian is diagonal. Those of two runs are not orthogonal.
         of_one_run = x.kind == y.kind == "hessian" and abs(self.plane.cosine) < _ORTHOGONAL
         if of_one_run and x.curvature is not None and y.curvature is not None:
             a, b = self.plane.norms
             return x.curvature * a**2, 0.0, y.curvature * b**2
-        return axis_curvature(self.problem, self.plane)
+        try:
+            return axis_curvature(self.problem, self.plane)
+        except NoSecondDerivativeError as error:
+            # The surface needs none.
+            self.problem.has_no_hessian(error)
+            return None
 
     def _recipe(self) -> Recipe:
         problem, plane = self.problem, self.plane

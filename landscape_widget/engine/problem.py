@@ -142,6 +142,8 @@ class Problem:
         self._partable = False
         self.has_second_derivatives = False
         """Whether the Hessian was examined and found to be that of the loss."""
+        self.has_hessian = True
+        """False once it was found that there is none."""
         with preserved_rng():
             here = self._named(self._point)
             self._objective, self._batches = called(
@@ -306,6 +308,12 @@ class Problem:
     def term_of(self, parts: Sequence[Tensor], term: Term) -> Tensor:
         """One addend of L as a function of θ's tensors, in the order of ``parameter_names``."""
         return term.coefficient * self._objective.value(self._named_parts(parts), term.batch)
+
+    def has_no_hessian(self, why: Exception) -> None:
+        """Note, once, that the loss has no second derivatives."""
+        if self.has_hessian:
+            self.has_hessian = False
+            self.notes.append(f"no Hessian and no curvatures; {why}".rstrip("."))
 
     @property
     def num_terms(self) -> int:
