@@ -107,6 +107,11 @@ def iter_spectral_density(
     check_seed(seed)
     if known is not None and not isinstance(known, HessianDirections):
         raise TypeError(f"expected known as what hessian_directions returned, got {type(known).__name__}")
+    if known is not None and known.largest.vectors.shape[1] != problem.num_parameters:
+        raise ValueError(
+            f"expected known pairs of this problem's Hessian, of {problem.num_parameters} parameters, "
+            f"got pairs of {known.largest.vectors.shape[1]}"
+        )
     return _iterate(problem, num_probes, num_steps, known, seed)
 
 

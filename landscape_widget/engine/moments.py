@@ -86,6 +86,9 @@ def spectral_moments(
 
     Notes
     -----
+    With few probes, under about 50, of a spectrum with few dominant eigenvalues the samples are skewed, and the standard
+    error is itself too small: more probes help, and "hutch++", which takes these eigenvalues out.
+
     With ReLU or max-pooling the losses see kinks that the products do not, and "forward" may rightly differ from the
     other two.
 

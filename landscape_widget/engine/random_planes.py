@@ -185,6 +185,8 @@ def random_planes_by_formula(trace_ratio: Estimate, dominance: float) -> RandomP
     s, sem = trace_ratio.mean, trace_ratio.sem
     if not math.isfinite(s):
         raise ValueError(f"expected a finite trace ratio, got {s}: s = tr H/‖H‖_F is not defined for a zero Hessian")
+    if not math.isfinite(sem):
+        raise ValueError(f"expected a trace ratio with a finite error, got ± {sem}: one probe tells of no spread")
     if not 0 <= dominance < DOMINANT:
         raise ValueError(
             f"expected max|λ|/‖H‖_F below {DOMINANT}, got {dominance:.3g}: the formula holds where no eigenvalue dominates; "

@@ -203,3 +203,9 @@ def test_arguments() -> None:
         lw.spectral_density(problem, known=wrong)
     with pytest.raises(ValueError, match="expected nodes, weights and probes of one shape"):
         SpectralDensity(np.zeros(2), np.ones(3), np.zeros(2), 2, 1, 1, 1)
+
+
+def test_pairs_of_another_problem_are_refused() -> None:
+    other = lw.hessian_directions(examples.quadratic([1.0, -1.0]), k=1)
+    with pytest.raises(ValueError, match="known pairs of this problem's Hessian, of 3 parameters, got pairs of 2"):
+        lw.spectral_density(examples.quadratic([2.0, 1.0, -1.0]), known=other)

@@ -232,3 +232,9 @@ def test_arguments() -> None:
         lw.random_planes_from_density(lw.spectral_density(examples.quadratic([1.0])))
     with pytest.raises(TypeError, match="expected density as what spectral_density returned, got Problem"):
         lw.random_planes_from_density(problem)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("sem", [math.inf, math.nan])
+def test_the_formula_wants_to_know_how_sure_s_is(sem: float) -> None:
+    with pytest.raises(ValueError, match="expected a trace ratio with a finite error"):
+        lw.random_planes_by_formula(lw.Estimate(1.0, sem, 1), 0.1)
