@@ -20,8 +20,10 @@ _FEW = 8
 _MOVES = (0.3, 3.0)
 
 # Products and differences of the gradient agree to this, at one of these steps, in ‖θ‖: with float32 inside the loss at a
-# long one, with kinks at a short one.
-_AGREEMENT, _STEPS = 0.05, (1e-4, 1e-5, 1e-6, 1e-3, 1e-7, 1e-2)
+# long one, with the million kinks of a deep network at a very short one. Two samples tell, and have the fewest kinks.
+_AGREEMENT, _STEPS, _EXAMINED = 0.05, (1e-4, 1e-8, 1e-10, 1e-6, 1e-3, 1e-9, 1e-5, 1e-2, 1e-7), 2
+# Round-off of a gradient through many layers, in machine epsilons.
+_ROUND_OFF = 1e3
 
 _ADVICE = (
     "Leave these parameters out of θ with params=, or look along random directions, which need no second derivative"
@@ -80,7 +82,7 @@ def require_agreement(problem: Problem, theta: Tensor) -> None:
     reason: between them the two agree, at one step or another.
     """
     try:
-        small = problem.in_float64(problem.head(next(problem.terms()), _FEW))
+        small = problem.in_float64(problem.head(next(problem.terms()), _EXAMINED))
         theta = theta.to(small.point)
         draw = torch.randn(theta.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(theta)
         draw /= draw.norm()
@@ -108,7 +110,7 @@ def _misses(problem: Problem, theta: Tensor, unit: Tensor, product: Tensor) -> I
         h = relative * scale
         ahead, behind = (problem.gradient(theta + sign * h * unit) for sign in (1, -1))
         difference = (ahead - behind) / (2 * h)
-        round_off = 64 * torch.finfo(torch.float64).eps * float(ahead.norm()) / h
+        round_off = _ROUND_OFF * torch.finfo(torch.float64).eps * float(ahead.norm()) / h
         size = max(float(difference.norm()), float(product.norm()))
         missed = max(0.0, float((difference - product).norm()) - round_off) / size if size else 0.0
         if math.isfinite(missed):

@@ -197,3 +197,12 @@ def test_parameters_that_the_loss_does_not_use_are_no_error() -> None:
 def test_kinks_are_no_error() -> None:
     problem = Problem(Cut(nn.ReLU()), nn.CrossEntropyLoss(), (X, Y))
     assert float((Hessian(problem) @ torch.ones_like(problem.point)).norm()) > 0
+
+
+def test_a_deep_network_with_many_kinks_has_a_hessian() -> None:
+    """At every step that a person would choose some of its kinks are crossed."""
+    torch.manual_seed(0)
+    layers = [module for _ in range(12) for module in (nn.Linear(64, 64), nn.LayerNorm(64), nn.ReLU())]
+    model = nn.Sequential(nn.Linear(6, 64), *layers, nn.Linear(64, 3))
+    problem = Problem(model, nn.CrossEntropyLoss(), (X, Y))
+    assert float((Hessian(problem) @ problem.point).norm()) > 0
