@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from landscape_widget.engine import criteria
-from landscape_widget.engine.data import leaves, tensors
+from landscape_widget.engine.data import as_tensor, leaves, tensors
 
 _MODEL_NAMES = {"model", "net", "network", "module", "m", "nn"}
 _OUTPUT_NAMES = {"output", "outputs", "out", "input", "inputs", "pred", "preds", "prediction", "predictions"} | {
@@ -128,6 +130,36 @@ def describe(batch: Any) -> str:
     """A batch in words, for messages."""
     shapes = ", ".join(str(tuple(t.shape)) for t in tensors(batch))
     return f"a {type(batch).__name__} batch with tensors of shape {shapes or '(none)'}"
+
+
+def real_tensor(given: Any, name: str, form: str = "") -> Tensor:
+    """What holds real numbers, as a tensor; a tensor itself stays the same one.
+
+    Parameters
+    ----------
+    given
+        A tensor, what numpy makes an array of, or a list of such.
+    name, form
+        What it should be, for a message: "theta"; and in more words where they help.
+
+    Raises
+    ------
+    TypeError
+        For what holds no numbers, and for complex ones.
+    """
+    try:
+        if isinstance(given, (tuple, list)):
+            tensor = torch.stack([as_tensor(part if isinstance(part, Tensor) else np.asarray(part)) for part in given])
+        else:
+            tensor = as_tensor(given if isinstance(given, Tensor) else np.asarray(given))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            f"expected {form or f'{name} of real numbers'}, got {in_short(given)}; "
+            "make one array of them, of a numeric dtype"
+        ) from error
+    if tensor.is_complex():
+        raise TypeError(f"expected {name} of real numbers, got {tensor.dtype}; take .real")
+    return tensor
 
 
 def in_short(value: Any) -> str:

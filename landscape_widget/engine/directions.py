@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from landscape_widget.engine.arguments import check_count, check_problem, check_seed
-from landscape_widget.engine.calling import in_short
+from landscape_widget.engine.calling import real_tensor
 from landscape_widget.engine.eigendirections import (
     HessianDirections,
     hessian_directions,
@@ -199,16 +199,7 @@ def as_direction(problem: Problem, given: Any, position: int = 0) -> Direction:
 
 
 def _tensor(given: Any, problem: Problem) -> Tensor:
-    try:
-        # A copy of what is not a tensor: torch warns of views into read-only arrays.
-        tensor = given if isinstance(given, Tensor) else torch.tensor(np.ascontiguousarray(given))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(
-            f"expected a direction of real numbers, got {in_short(given)}; make one array of them, of a numeric dtype"
-        ) from error
-    if tensor.is_complex():
-        raise TypeError(f"expected a direction of real numbers, got {tensor.dtype}; take .real")
-    return tensor.detach().to(problem.point)
+    return real_tensor(given, "a direction").detach().to(problem.point)
 
 
 def _filterwise(problem: Problem, draw: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from landscape_widget.engine.arguments import check_count, check_problem
+from landscape_widget.engine.calling import real_tensor
 from landscape_widget.engine.data import num_bytes
 from landscape_widget.engine.differentiability import (
     require_agreement,
@@ -96,7 +97,7 @@ class Hessian:
         if memory_budget is not None:
             check_count(memory_budget, "memory_budget")
         self.problem = problem
-        self.theta = problem.point if theta is None else _real(theta, "theta").detach().to(problem.point).clone()
+        self.theta = problem.point if theta is None else real_tensor(theta, "theta").detach().to(problem.point).clone()
         if self.theta.shape != problem.point.shape:
             raise ValueError(f"expected theta of shape ({problem.num_parameters},), got {tuple(self.theta.shape)}")
         self.num_matvecs = 0
@@ -140,8 +141,8 @@ class Hessian:
             Where not even one sample fits.
         """
         if not isinstance(v, Tensor):
-            return (self @ _real(v, "a vector")).cpu().numpy().astype(np.float64)
-        v = _real(v, "a vector")
+            return (self @ real_tensor(v, "a vector")).cpu().numpy().astype(np.float64)
+        v = real_tensor(v, "a vector")
         if v.dim() not in (1, 2) or v.shape[-1] != self.theta.numel():
             raise ValueError(f"expected a vector of shape ({self.theta.numel()},) or rows of it, got {tuple(v.shape)}")
         rows = v.detach().to(self.theta).reshape(-1, self.theta.numel())
@@ -196,7 +197,7 @@ class Hessian:
             # Twice: traced operations that work in place are right only the first time.
             way(probe)
             made = way(probe)
-        except (RuntimeError, NotImplementedError) as error:
+        except RuntimeError as error:
             if _is_out_of_memory(error):
                 raise
             raise ValueError(
@@ -313,17 +314,6 @@ class Hessian:
         if self.theta.device.type == "cuda":
             torch.cuda.synchronize(self.theta.device)
         return time.perf_counter()
-
-
-def _real(given: Any, name: str) -> Tensor:
-    """What holds real numbers, as a tensor."""
-    try:
-        tensor = given if isinstance(given, Tensor) else torch.tensor(np.asarray(given))
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"expected {name} of real numbers, got {type(given).__name__}") from error
-    if tensor.is_complex():
-        raise TypeError(f"expected {name} of real numbers, got complex ones")
-    return tensor
 
 
 def _agree(made: Tensor, reference: Tensor) -> bool:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape_widget.engine.batches import Batches, preserved_rng
-from landscape_widget.engine.calling import in_short
+from landscape_widget.engine.calling import real_tensor
 from landscape_widget.engine.data import as_tensor
 from landscape_widget.engine.fitting import called, own_copy, regrouped
 from landscape_widget.engine.model import common_dtype, private_copy, select_parameters, single_device
@@ -352,16 +352,7 @@ class Problem:
         name, shape = (
             ("theta", f"({self.num_parameters},)") if dimensions == 1 else ("points", f"(p, {self.num_parameters})")
         )
-        try:
-            if isinstance(given, (tuple, list)):
-                given = torch.stack([as_tensor(p if isinstance(p, Tensor) else np.asarray(p)) for p in given])
-            points = as_tensor(given if isinstance(given, Tensor) else np.asarray(given))
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise TypeError(
-                f"expected {name} as a tensor or array of real numbers of shape {shape}, got {in_short(given)}"
-            ) from error
-        if points.is_complex():
-            raise TypeError(f"expected {name} of real numbers, got {points.dtype}; take .real")
+        points = real_tensor(given, name, f"{name} as a tensor or array of real numbers of shape {shape}")
         if points.dim() != dimensions or points.shape[-1] != self.num_parameters:
             raise ValueError(f"expected {name} of shape {shape}, got {tuple(points.shape)}")
         return points.detach().to(self._point)
