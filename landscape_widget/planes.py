@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from landscape_widget.engine.directions import random_directions
+from landscape_widget.engine.directions import filters_move, random_directions
 from landscape_widget.engine.plane import Plane
 from landscape_widget.engine.plane_survey import Facts, PlaneSurvey
 from landscape_widget.engine.problem import Problem
@@ -84,5 +84,5 @@ def offered(k: int, own: tuple[Direction, ...]) -> tuple[str, ...]:
 
 def random_offers(problem: Problem, seed: int) -> tuple[Direction, ...]:
     """Filter-normalized, or of unit length where those cannot move anything: weights that are zero, or of one dimension only."""
-    made = random_directions(problem, _NUM_RANDOM, seed=seed)
-    return made if made[0].norm else random_directions(problem, _NUM_RANDOM, normalization="unit", seed=seed)
+    normalization = "filter" if filters_move(problem) else "unit"
+    return random_directions(problem, _NUM_RANDOM, normalization=normalization, seed=seed)

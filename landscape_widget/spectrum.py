@@ -13,6 +13,14 @@ MATVECS = "Hessian-vector products"
 PASSES = "passes over the data"
 # Beyond this max|λ|/‖H‖_F one eigenvalue shapes what random planes show, and the formula for them is only an indicator.
 DOMINANT = 0.3
+# Of random planes.
+KINDS_IN_WORDS = {
+    "none": "Gaussian axes",
+    "unit": "Gaussian axes of unit norm",
+    "filter": "filter-normalized axes",
+    "layer": "layer-normalized axes",
+}
+METHODS_IN_WORDS = {"sampled": "sampled", "density": "from the spectral density", "formula": "by the formula"}
 
 
 @dataclass(frozen=True)
@@ -249,22 +257,16 @@ class RandomPlanes:
 
     def in_words(self) -> str:
         """One sentence that claims no more than is known."""
-        axes = {
-            "none": "Gaussian axes",
-            "unit": "Gaussian axes of unit norm",
-            "filter": "filter-normalized axes",
-            "layer": "layer-normalized axes",
-        }[self.kind]
         if self.critical:
             seen = "show a minimum", "a saddle", "a maximum"
         else:
             seen = "curve upwards both ways", "up one way and down the other", "downwards both ways"
         shares = [_percent(estimate) for estimate in (self.minimum, self.saddle, self.maximum)]
         parts = ", ".join(f"{share} {words}" for share, words in zip(shares, seen, strict=True))
-        origin = {"sampled": "sampled", "density": "from the spectral density", "formula": "by the formula"}[
-            self.method
-        ]
-        return f"Of random planes with {axes}, {parts} at the trained point ({origin})."
+        return (
+            f"Of random planes with {KINDS_IN_WORDS[self.kind]}, {parts} at the trained point "
+            f"({METHODS_IN_WORDS[self.method]})."
+        )
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,11 @@ def random_directions(
     return tuple(made)
 
 
+def filters_move(problem: Problem) -> bool:
+    """Whether filter-normalized directions are not zero: some tensor of two or more dimensions has a weight that is not."""
+    return any(part.dim() > 1 and bool(part.any()) for part in problem.split(problem.point))
+
+
 @hinted
 def gradient_direction(problem: Problem) -> Direction:
     """The unit vector along ∇L(θ*).

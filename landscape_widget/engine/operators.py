@@ -176,10 +176,10 @@ class Hessian:
     def _first_way(self) -> Products:
         """The way that was asked for; of its own accord one that needs no set-up."""
         if self.graph_bytes is None:
-            if not self.problem.has_second_derivatives:
+            if not self.problem.has_hessian:
                 require_second_derivatives(self.problem, self.theta)
                 require_agreement(self.problem, self.theta)
-                self.problem.has_second_derivatives = True
+                self.problem.has_hessian = True
             self._measure()
         if self._asked in _BY_FORWARD_MODE:
             return self._by_forward_mode()

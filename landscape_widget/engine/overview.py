@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 
 from landscape_widget.engine.density import iter_spectral_density
-from landscape_widget.engine.directions import random_directions
+from landscape_widget.engine.directions import filters_move
 from landscape_widget.engine.eigendirections import HessianDirections
 from landscape_widget.engine.kinks import iter_quadratic_range
 from landscape_widget.engine.moments import iter_spectral_moments
@@ -72,15 +72,11 @@ def iter_overview(
             yield lambda found=found: found
         found = reached
     if problem.num_parameters > 1:
-        for planes in iter_random_planes(problem, _PLANE_PROBES, kind=_kind(problem), seed=seed):
+        # As the random directions on offer, or Gaussian where those cannot move anything.
+        kind = "filter" if filters_move(problem) else "none"
+        for planes in iter_random_planes(problem, _PLANE_PROBES, kind=kind, seed=seed):
             found = replace(found, planes=planes)
             yield lambda found=found: found
     for density in densities:
         yield lambda density=density: replace(found, density=density())
     return replace(found, density=density())
-
-
-def _kind(problem: Problem) -> str:
-    """Of the random planes: as the random directions on offer, or Gaussian where those cannot move anything."""
-    (direction,) = random_directions(problem, 1, normalization="filter")
-    return "filter" if direction.norm else "none"

@@ -108,7 +108,7 @@ class PlaneSurvey:
     @property
     def prepared(self) -> bool:
         """Whether the window is known, so that there is a landscape to show."""
-        return self.spans is not None and (self.curvature is not None or not self.problem.has_hessian)
+        return self.spans is not None and (self.curvature is not None or self.problem.has_hessian is False)
 
     @property
     def done(self) -> bool:
@@ -204,7 +204,7 @@ class PlaneSurvey:
         return replace(landscape, critical=self._critical[1] if state == self._critical[0] else ())
 
     def _run(self) -> Iterator[None]:
-        if self.curvature is None and self.problem.has_hessian:
+        if self.curvature is None and self.problem.has_hessian is not False:
             self.curvature = self._axis_curvature()
             yield
         if self.spans is None:

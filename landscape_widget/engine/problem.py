@@ -140,10 +140,8 @@ class Problem:
             parameter.requires_grad_(False)
         self._point = torch.cat([chosen[name].detach().reshape(-1).to(self.dtype) for name in self._names])
         self._partable = False
-        self.has_second_derivatives = False
-        """Whether the Hessian was examined and found to be that of the loss."""
-        self.has_hessian = True
-        """False once it was found that there is none."""
+        self.has_hessian: bool | None = None
+        """Whether the loss has second derivatives that torch computes rightly; None before that was examined."""
         with preserved_rng():
             here = self._named(self._point)
             self._objective, self._batches = called(
@@ -311,14 +309,9 @@ class Problem:
 
     def has_no_hessian(self, why: Exception) -> None:
         """Note, once, that the loss has no second derivatives."""
-        if self.has_hessian:
+        if self.has_hessian is not False:
             self.has_hessian = False
             self.notes.append(f"no Hessian and no curvatures; {why}".rstrip("."))
-
-    @property
-    def num_terms(self) -> int:
-        """Number of batches in a pass."""
-        return sum(1 for c in self._coefficients if c)
 
     @property
     def keeps_data(self) -> bool:

@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 
 from landscape_widget.landscape import Curvature
-from landscape_widget.spectrum import Estimate, QuadraticRange, RandomPlanes, SpectralDensity, SpectralMoments
+from landscape_widget.spectrum import (
+    KINDS_IN_WORDS,
+    METHODS_IN_WORDS,
+    Estimate,
+    QuadraticRange,
+    RandomPlanes,
+    SpectralDensity,
+    SpectralMoments,
+)
 from landscape_widget.view.numbers import number, with_error
 
 _POINTS = 256
@@ -198,7 +206,7 @@ def _share(planes: RandomPlanes | None) -> str:
     if math.isfinite(planes.saddle.sem):
         share += f" ± {100 * planes.saddle.sem:.0f}"
     seen = "show a saddle" if planes.critical else "curve both up and down"
-    return f"{share} % {seen} ({_KINDS[planes.kind]}, {_METHODS[planes.method]})"
+    return f"{share} % {seen} ({KINDS_IN_WORDS[planes.kind]}, {METHODS_IN_WORDS[planes.method]})"
 
 
 def _ranges(ranges: Sequence[tuple[str, QuadraticRange]]) -> str:
@@ -239,10 +247,3 @@ _RANGE = (
     "How far along an eigenvector the gradient changes as the Hessian says, to a tenth, in ‖Δθ‖. "
     "With kinks (ReLU, max-pooling) that can be much less than the picture shows: then its shape is not that of the eigenvalue."
 )
-_KINDS = {
-    "none": "Gaussian axes",
-    "unit": "Gaussian axes of unit norm",
-    "filter": "filter-normalized axes",
-    "layer": "layer-normalized axes",
-}
-_METHODS = {"sampled": "sampled", "density": "from the spectral density", "formula": "by the formula"}

@@ -250,7 +250,7 @@ def test_sparse_inputs() -> None:
 
 def test_a_list_of_bare_tensors_is_a_list_of_batches_where_the_loss_takes_no_other() -> None:
     problem = Problem(network(), lambda model, batch: model(batch).square().mean(), [X[:8], X[8:]])
-    assert problem.num_terms == 2
+    assert len(list(problem.terms())) == 2
     assert problem.loss() == pytest.approx(float(network()(X).square().mean().detach()), rel=1e-12)
 
 
