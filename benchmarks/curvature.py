@@ -1,12 +1,12 @@
 """Pairs at both ends of the Hessian's spectrum, by landscape_widget and by its peers: products, time, true residuals.
 
-    python benchmarks/curvature.py [digits_mlp digits_mlp_early digits_cnn resnet20]
-        [--no-peers] [--data N] [--tol T] [--repeats R] [--limit P] [--threads T] [--densenet]
+    python benchmarks/curvature.py [digits_mlp digits_mlp_early digits_cnn resnet20 densenet121]
+        [--no-peers] [--data N] [--tol T] [--repeats R] [--limit P] [--threads T]
 
 All tools get the same model and data in float32. Their pairs are judged by products in float64 that are written in
 `truth.py`. A peer runs at the cheapest of its settings whose pairs are right and reach the residual: a choice that
 its user, who does not know the truth, could not make. Times are medians over rounds in which the tools take turns.
-Besides: the time of a repeated product, and peak memory. `--densenet` adds DenseNet-121: one product and 20 Lanczos steps.
+Besides: the time of a repeated product, and peak memory. Of DenseNet-121 only one product and 20 Lanczos steps.
 
 Needs what `make test` installs. Writes benchmarks/results/MODEL.md.
 """
@@ -58,20 +58,24 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     for name in arguments.models:
         report = Report(WORKLOADS[name](arguments.data))
-        compare_pairs(report, arguments)
-        compare_products(report, arguments)
+        if name == "densenet121":
+            compare_steps(report, arguments)
+        else:
+            compare_pairs(report, arguments)
+            compare_products(report, arguments)
         report.write()
-    if arguments.densenet:
-        report = Report(WORKLOADS["densenet121"](arguments.data))
-        steps = 20
-        report.table(
-            ("tool", "one product with set-up, s", f"{steps} Lanczos steps, s", "largest Ritz value", "smallest"),
-            [
-                (tool, f"{one:.1f}", f"{run:.0f}", f"{high:.4g}", f"{low:.4g}")
-                for tool, one, run, high, low in few_steps(report.workload, steps, peers=arguments.peers)
-            ],
-        )
-        report.write()
+
+
+def compare_steps(report: Report, arguments: argparse.Namespace) -> None:
+    """Time of one product and of a few Lanczos steps: for a model whose pairs would take hours."""
+    steps = 20
+    report.table(
+        ("tool", "one product with set-up, s", f"{steps} Lanczos steps, s", "largest Ritz value", "smallest"),
+        [
+            (tool, f"{one:.1f}", f"{run:.0f}", f"{high:.4g}", f"{low:.4g}")
+            for tool, one, run, high, low in few_steps(report.workload, steps, peers=arguments.peers)
+        ],
+    )
 
 
 def compare_pairs(report: Report, arguments: argparse.Namespace) -> None:
@@ -258,11 +262,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5, help="rounds of which times are medians")
     parser.add_argument("--limit", type=int, default=2000, help="products that a try of a peer may take")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch")
-    parser.add_argument("--densenet", action="store_true", help="add DenseNet-121: one product and 20 Lanczos steps")
     arguments = parser.parse_args()
     if unknown := set(arguments.models) - set(WORKLOADS):
         parser.error(f"expected models of {', '.join(WORKLOADS)}, got {', '.join(unknown)}")
-    if not arguments.models and not arguments.densenet:
+    if not arguments.models:
         arguments.models = ["digits_mlp", "digits_cnn", "resnet20"]
     return arguments
 
