@@ -39,6 +39,8 @@ def told_in_words(problem: Problem, theta: Tensor) -> Iterator[None]:
     """Say in words what torch says of an operation without a second derivative, naming the parameters that it cuts off."""
     try:
         yield
+    except NoSecondDerivativeError:
+        raise
     except RuntimeError as error:
         if not any(words in str(error) for words in _NOT_TWICE):
             raise
