@@ -11,9 +11,14 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
+_HALF = (torch.float16, torch.bfloat16)
+
 
 def private_copy(model: nn.Module, device: torch.device) -> tuple[nn.Module, list[str]]:
-    """A copy in eval mode that the user's code never sees, in at least float32; and notes of what was changed."""
+    """A copy in eval mode that the user's code never sees, in at least float32; and notes of what was changed.
+
+    Half-precision tensors get the precision that all parameters have in common; the others keep theirs.
+    """
     notes = []
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in model.parameters()):
         raise ValueError(
@@ -33,9 +38,11 @@ def private_copy(model: nn.Module, device: torch.device) -> tuple[nn.Module, lis
             f"expected a model that copy.deepcopy can copy, got {error}; detach stored tensors and remove hooks that hold graphs"
         ) from error
     private = private.to(device).eval()
-    if any(p.dtype in (torch.float16, torch.bfloat16) for p in private.parameters()):
-        notes.append("half-precision weights are computed in float32")
-        private = private.float()
+    if any(p.dtype in _HALF for p in private.parameters()):
+        wide = common_dtype(private.parameters())
+        notes.append(f"half-precision weights are computed in {str(wide).removeprefix('torch.')}")
+        # As .float() does it, but the rest keeps its precision.
+        private = private._apply(lambda tensor: tensor.to(wide) if tensor.dtype in _HALF else tensor)
     for module in private.modules():
         # Without a gradient nested tensors would give zeros at padded places, with one they do not.
         if isinstance(module, nn.TransformerEncoder):

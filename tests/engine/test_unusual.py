@@ -179,6 +179,20 @@ def test_models_made_in_inference_mode() -> None:
     assert float((Hessian(problem) @ problem.point).norm()) > 0
 
 
+def test_half_and_double_precision_weights_together_are_computed_in_double() -> None:
+    made = network()
+    made[0].half()
+    made[0].register_buffer("kept", torch.tensor(1 / 3, dtype=torch.float64))
+    problem = Problem(made, nn.CrossEntropyLoss(), (X, Y))
+    assert problem.notes == ["half-precision weights are computed in float64"]
+    assert problem.dtype == torch.float64
+    assert {tensor.dtype for tensor in problem._model.state_dict().values()} == {torch.float64}
+    assert float(problem._model[0].kept) == 1 / 3  # type: ignore[index, arg-type]
+    exact = torch.cat([part.detach().double().reshape(-1) for part in made.parameters()])
+    assert torch.equal(problem.point, exact)
+    assert made[0].weight.dtype == torch.float16
+
+
 # Data.
 
 
