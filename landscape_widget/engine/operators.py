@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -20,6 +19,7 @@ from landscape_widget.engine.differentiability import (
     require_second_derivatives,
     told_in_words,
 )
+from landscape_widget.engine.memory import free_memory, is_out_of_memory
 from landscape_widget.engine.problem import Problem, Term
 from landscape_widget.engine.products import (
     DoubleBackward,
@@ -169,7 +169,7 @@ class Hessian:
                         self._products = self._first_way()
                     return self._products(rows)
             except (RuntimeError, MemoryError) as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 self._halve(error)
 
@@ -198,7 +198,7 @@ class Hessian:
             way(probe)
             made = way(probe)
         except RuntimeError as error:
-            if _is_out_of_memory(error):
+            if is_out_of_memory(error):
                 raise
             raise ValueError(
                 f"expected a method that torch can use for this loss, got {self._asked!r}: {str(error).splitlines()[0]}; "
@@ -260,7 +260,7 @@ class Hessian:
             torch.cuda.empty_cache()
 
     def _budget(self) -> int:
-        return self._memory_budget if self._memory_budget is not None else _quarter_of_free_memory(self.theta.device)
+        return self._memory_budget if self._memory_budget is not None else free_memory(self.theta.device) // 4
 
     def _try_others(self, seconds: float, rows: Tensor) -> None:
         """Try the other ways, once each, when the products still to come would repay the trial."""
@@ -319,17 +319,3 @@ class Hessian:
 def _agree(made: Tensor, reference: Tensor) -> bool:
     """Whether products differ by round-off only."""
     return float((made - reference).norm()) <= torch.finfo(made.dtype).eps ** 0.5 * float(reference.norm())
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    # torch says it for the CPU by a plain RuntimeError.
-    return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator" in str(error)
-
-
-def _quarter_of_free_memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0] // 4
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
-    except (AttributeError, ValueError, OSError):  # not every system tells
-        return 2**30
