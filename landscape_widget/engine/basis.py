@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from landscape_widget.engine.modes import full_precision, own_modes
+
 _FIRST_BLOCK = 16
 # Columns rotated at once, at least.
 _NARROWEST = 256
@@ -39,7 +41,9 @@ class Basis:
         if self.size == held:
             # As many again as there are: the number of blocks stays small.
             rows = min(max(held, _FIRST_BLOCK), self.capacity - held)
-            self._blocks.append(torch.empty((rows, self.num_entries), dtype=self.dtype, device=self.device))
+            # What is made in inference mode could not be written to outside of it.
+            with own_modes():
+                self._blocks.append(torch.empty((rows, self.num_entries), dtype=self.dtype, device=self.device))
             position, block = 0, self._blocks[-1]
         else:
             position, block = self.size, self._blocks[0]
@@ -50,16 +54,19 @@ class Basis:
         block[position] = vector
         self.size += 1
 
+    @full_precision()
     def overlaps(self, vector: Tensor) -> Tensor:
         """Q v, shape (size,)."""
         return torch.cat([block @ vector for block in self._rows()]) if self.size else vector.new_empty(0)
 
+    @full_precision()
     def subtract_(self, vector: Tensor, coefficients: Tensor) -> Tensor:
         """Make v − Qᵀ c of v, in place."""
         for block, part in zip(self._rows(), coefficients.split(self._lengths()), strict=True):
             vector.addmv_(block.T, part, alpha=-1)
         return vector
 
+    @full_precision()
     def combine(self, weights: Tensor) -> Tensor:
         """W Q for weights of shape (k, size): k new vectors, shape (k, n)."""
         weights = weights.to(self._like)
@@ -68,6 +75,7 @@ class Basis:
             made.addmm_(part, block)
         return made
 
+    @full_precision()
     def rotate_(self, weights: Tensor) -> None:
         """Replace Q by W Q for weights of shape (l, size), l ≤ size; slice by slice, with room for one vector more."""
         weights = weights.to(self._like)

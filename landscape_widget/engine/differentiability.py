@@ -156,8 +156,8 @@ def _failing(problem: Problem, theta: Tensor) -> list[str]:
 
 def _gradients(problem: Problem, theta: Tensor, term: Term) -> tuple[list[Tensor], list[Tensor | None]]:
     """The parameters as leaves of their own, and their gradients with graph; None where the loss does not reach one."""
-    leaves = [part.detach().clone().requires_grad_(True) for part in problem.split(theta)]
     with torch.enable_grad(), problem.differentiable():
+        leaves = [part.detach().clone().requires_grad_(True) for part in problem.split(theta)]
         value = problem.term_of(leaves, term)
         if not value.requires_grad:
             return leaves, [None] * len(leaves)

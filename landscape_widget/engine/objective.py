@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from landscape_widget.engine import criteria
 from landscape_widget.engine.calling import describe, in_short, in_words, misfit, of_two_arguments, takes_model, told
 from landscape_widget.engine.data import tensors
+from landscape_widget.engine.modes import own_modes
 
 _TARGET_KEYS = ("labels", "label", "targets", "target", "y")
 
@@ -45,7 +46,9 @@ class Objective:
 
     def plain(self, named: Mapping[str, Tensor], batch: Any) -> Tensor:
         """The value without a graph."""
-        with torch.set_grad_enabled(self._differentiates):
+        with own_modes(), torch.set_grad_enabled(self._differentiates):
+            if self._differentiates:
+                named = {name: tensor.clone() if tensor.is_inference() else tensor for name, tensor in named.items()}
             if self._by_parameters:
                 named = {name: tensor.detach().requires_grad_() for name, tensor in named.items()}
             return self.value(named, batch).detach()
@@ -83,7 +86,7 @@ class Objective:
     def raw(self, named: Mapping[str, Tensor], batch: Any) -> Any:
         """What the user's loss returns, whatever it is."""
         parameters = {f"model.{name}": value for name, value in named.items()}
-        with told(batch):
+        with told(batch), own_modes():
             return torch.func.functional_call(self._module, parameters, (batch,), tie_weights=True)
 
     def parts(self, named: Mapping[str, Tensor], whole: Any, pieces: list[tuple[Any, slice]]) -> list[Tensor]:
@@ -94,13 +97,13 @@ class Objective:
         if not self.takes_output:
             return [self.plain(named, batch) for batch in (whole, *(piece for piece, _ in pieces))]
         parameters = {f"model.{name}": value for name, value in named.items()}
-        with torch.set_grad_enabled(self._differentiates), told(whole):
+        with own_modes(), torch.set_grad_enabled(self._differentiates), told(whole):
             values = torch.func.functional_call(self._module, parameters, (whole, pieces), tie_weights=True)
         return [value.detach().reshape(()) for value in values]
 
     def output_and_target(self, batch: Any) -> tuple[Tensor, Tensor]:
         """What criterion(output, target) gets, at θ*."""
-        with told(batch):
+        with told(batch), own_modes():
             return self._module.output_and_target(batch)
 
 

@@ -20,6 +20,7 @@ from landscape_widget.engine.differentiability import (
     told_in_words,
 )
 from landscape_widget.engine.memory import free_memory, is_out_of_memory
+from landscape_widget.engine.modes import own_modes
 from landscape_widget.engine.problem import Problem, Term
 from landscape_widget.engine.products import (
     DoubleBackward,
@@ -83,6 +84,7 @@ class Hessian:
     (3, 'kept graph')
     """
 
+    @own_modes()
     def __init__(
         self,
         problem: Problem,
@@ -128,6 +130,7 @@ class Hessian:
         """Tell how many products are still to come, about: then a way that needs a set-up may be worth it."""
         self._to_come = num_matvecs
 
+    @own_modes()
     def __matmul__(self, v: Any) -> Any:
         """H @ v for v of shape (n,), or row by row for V of shape (k, n); numpy in, numpy out.
 
@@ -148,6 +151,8 @@ class Hessian:
         rows = v.detach().to(self.theta).reshape(-1, self.theta.numel())
         if not len(rows):
             return rows
+        if rows.is_inference():
+            rows = rows.clone()
         began = self._now()
         products = self._made(rows)
         self.num_matvecs += len(rows)

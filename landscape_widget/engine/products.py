@@ -132,8 +132,8 @@ class Linearized:
 
 def gradient_graph(problem: Problem, theta: Tensor, term: Term) -> Graph | None:
     """θ and the gradient of one addend of L with its graph; None where the addend's Hessian is zero."""
-    leaf = theta.detach().clone().requires_grad_(True)
     with torch.enable_grad(), problem.differentiable():
+        leaf = theta.detach().clone().requires_grad_(True)
         value = problem.term(leaf, term)
         if not value.requires_grad:
             return None
