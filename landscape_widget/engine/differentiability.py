@@ -22,6 +22,8 @@ _MOVES = (0.3, 3.0)
 # Products and differences of the gradient agree to this, at one of these steps, in ‖θ‖: with float32 inside the loss at a
 # long one, with the million kinks of a deep network at a very short one. Two samples tell, and have the fewest kinks.
 _AGREEMENT, _STEPS, _EXAMINED = 0.05, (1e-4, 1e-8, 1e-10, 1e-6, 1e-3, 1e-9, 1e-5, 1e-2, 1e-7), 2
+# How far from θ, in ‖θ‖, that is looked at: a kink can lie exactly at θ (zero weights and biases), hardly at a random point.
+_BESIDE = 1e-3
 # Round-off of a gradient through many layers, in machine epsilons.
 _ROUND_OFF = 1e3
 
@@ -81,13 +83,14 @@ def require_agreement(problem: Problem, theta: Tensor) -> None:
 
     A function whose backward pass hides that it depends on θ (a slope kept from the forward pass, ``no_grad`` or numpy
     in it) gives products that are wrong, or zero, without an error; and they may well be symmetric. Kinks are no
-    reason: between them the two agree, at one step or another.
+    reason: between them the two agree, at one step or another, and so they are looked at beside θ.
     """
     try:
         small = problem.in_float64(problem.head(next(problem.terms()), _EXAMINED))
         theta = theta.to(small.point)
-        draw = torch.randn(theta.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(theta)
-        draw /= draw.norm()
+        draw, away = torch.randn(2, *theta.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        draw, away = ((vector / vector.norm()).to(theta) for vector in (draw, away))
+        theta = theta + _BESIDE * (float(theta.norm()) or theta.numel() ** 0.5) * away
         graph = gradient_graph(small, theta, next(small.terms()))
         product = torch.zeros_like(draw) if graph is None else torch.autograd.grad(graph[1], graph[0], draw)[0]
         misses = list(_misses(small, theta, draw, product))
@@ -107,7 +110,7 @@ def _misses(problem: Problem, theta: Tensor, unit: Tensor, product: Tensor) -> I
     """How far the differences of the gradient along a unit vector are from the product, relatively, until they are near."""
     if not bool(torch.isfinite(product).all()):
         return
-    scale = float(theta.norm()) or 1.0
+    scale = float(theta.norm())
     for relative in _STEPS:
         h = relative * scale
         ahead, behind = (problem.gradient(theta + sign * h * unit) for sign in (1, -1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -201,6 +202,60 @@ def test_parameters_that_the_loss_does_not_use_are_no_error() -> None:
 
 def test_kinks_are_no_error() -> None:
     problem = Problem(Cut(nn.ReLU()), nn.CrossEntropyLoss(), (X, Y))
+    assert float((Hessian(problem) @ torch.ones_like(problem.point)).norm()) > 0
+
+
+def _of_zeros(*names: str) -> nn.Module:
+    """ReLU layers, of which some are zero."""
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3))
+    with torch.no_grad():
+        for name, part in model.named_parameters():
+            if name.startswith(names):
+                part.zero_()
+    return model
+
+
+def _pruned() -> nn.Module:
+    model = _of_zeros("none")
+    with torch.no_grad():
+        for part in model[0].parameters():  # type: ignore[index]
+            part[3] = 0
+    return model
+
+
+class Residual(nn.Module):
+    """A block that torchvision's zero_init_residual makes the identity of what is often exactly zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem, self.inner, self.head = nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+        self.norm = nn.BatchNorm1d(8)
+        nn.init.zeros_(self.norm.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.stem(x))
+        return self.head(F.relu(x + self.norm(F.relu(self.inner(x)))))
+
+
+BLANK = torch.where(torch.arange(40)[:, None] < 20, 0.0, X)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("make", "x"),
+    [
+        (_pruned, X),
+        (lambda: _of_zeros("2."), X),
+        (lambda: _of_zeros(""), X),
+        (lambda: _of_zeros("0.bias", "2.bias", "4.bias"), BLANK),
+        (Residual, X),
+    ],
+    ids=["a pruned neuron", "a layer of zeros", "all zero", "blank samples without biases", "zero_init_residual"],
+)
+def test_kinks_exactly_at_the_point_are_no_error(make: Callable[[], nn.Module], x: Tensor, dtype: torch.dtype) -> None:
+    problem = Problem(make().to(dtype), nn.CrossEntropyLoss(), (x.to(dtype), Y))
     assert float((Hessian(problem) @ torch.ones_like(problem.point)).norm()) > 0
 
 
