@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +16,8 @@ from landscape_widget.engine.products import gradient_graph, nodes_of
 
 # How torch says that an operation has no second derivative.
 _NOT_TWICE = ("is not implemented", "double backward", "once_differentiable")
+# torch's own operations whose gradient is zero everywhere.
+_FLAT = re.compile(r"(Round|Floor|Ceil|Trunc|Sign|Sgn)Backward\d+")
 # Samples that tell.
 _FEW = 8
 # How far a parameter is moved, in parts of its own size, to see whether the loss knows it: an argmax needs a long way.
@@ -57,11 +61,11 @@ def require_second_derivatives(problem: Problem, theta: Tensor) -> None:
 
     That is so for operations which say that they can be differentiated only once (``once_differentiable``): torch
     refuses a second backward pass through them, but prunes the path when only θ is asked for. And for parameters on
-    which the loss depends without passing a gradient to them (argmax, rounding, detach). A parameter that the loss does
-    not use has no gradient either, rightly; what tells them apart is the loss with that parameter moved.
+    which the loss depends without passing a gradient to them (argmax, detach), or only zeros (rounding). A parameter
+    that the loss does not use has no gradient either, rightly; what tells them apart is the loss with that parameter moved.
     """
     term = problem.head(next(problem.terms()), _FEW)
-    leaves, gradients = _gradients(problem, theta, term)
+    value, leaves, gradients = _gradients(problem, theta, term)
     named = list(zip(problem.parameter_names, gradients, strict=True))
     if _has_error(gradients):
         once = [name for name, gradient in named if _has_error([gradient])]
@@ -69,7 +73,9 @@ def require_second_derivatives(problem: Problem, theta: Tensor) -> None:
             "expected a loss that can be differentiated twice, got an operation marked once_differentiable; "
             f"no second derivative for {_listed(once)}. {_ADVICE}"
         )
-    cut = [name for i, (name, gradient) in enumerate(named) if gradient is None and _matters(problem, leaves, term, i)]
+    reached = _reached(value)
+    unreached = [i for i, leaf in enumerate(leaves) if gradients[i] is None or id(leaf) not in reached]
+    cut = [problem.parameter_names[i] for i in unreached if _matters(problem, leaves, term, i)]
     if cut:
         raise NoSecondDerivativeError(
             f"expected a loss that can be differentiated twice in all of θ, got one that depends on {_listed(cut)} "
@@ -124,6 +130,20 @@ def _misses(problem: Problem, theta: Tensor, unit: Tensor, product: Tensor) -> I
             return
 
 
+def _reached(value: Tensor) -> set[int]:
+    """Identities of the leaves of a graph that a gradient reaches which is not zero for good."""
+    nodes = nodes_of([value], passes=lambda node: not _is_flat(node))
+    return {id(node.variable) for node in nodes if hasattr(node, "variable")}
+
+
+def _is_flat(node: Any) -> bool:
+    """Whether a node is of an operation that is constant but for its jumps."""
+    if _FLAT.fullmatch(node.name()):
+        # The sign of a complex number is a direction.
+        return not (hasattr(node, "_saved_self") and node._saved_self.is_complex())
+    return getattr(node, "_saved_rounding_mode", None) is not None
+
+
 def _matters(problem: Problem, leaves: list[Tensor], term: Term, index: int) -> bool:
     """Whether the loss changes when one parameter is moved."""
     with torch.no_grad():
@@ -145,7 +165,7 @@ def _has_error(gradients: list[Tensor | None]) -> bool:
 
 def _failing(problem: Problem, theta: Tensor) -> list[str]:
     """Names of the parameters whose gradient cannot be differentiated."""
-    leaves, gradients = _gradients(problem, theta, problem.head(next(problem.terms()), _FEW))
+    _, leaves, gradients = _gradients(problem, theta, problem.head(next(problem.terms()), _FEW))
     names = []
     for name, gradient in zip(problem.parameter_names, gradients, strict=True):
         if gradient is None or not gradient.requires_grad:
@@ -157,14 +177,14 @@ def _failing(problem: Problem, theta: Tensor) -> list[str]:
     return names
 
 
-def _gradients(problem: Problem, theta: Tensor, term: Term) -> tuple[list[Tensor], list[Tensor | None]]:
-    """The parameters as leaves of their own, and their gradients with graph; None where the loss does not reach one."""
+def _gradients(problem: Problem, theta: Tensor, term: Term) -> tuple[Tensor, list[Tensor], list[Tensor | None]]:
+    """The loss, the parameters as leaves of their own, and their gradients with graph; None where the loss does not reach one."""
     with torch.enable_grad(), problem.differentiable():
         leaves = [part.detach().clone().requires_grad_(True) for part in problem.split(theta)]
         value = problem.term_of(leaves, term)
         if not value.requires_grad:
-            return leaves, [None] * len(leaves)
-        return leaves, list(torch.autograd.grad(value, leaves, create_graph=True, allow_unused=True))
+            return value, leaves, [None] * len(leaves)
+        return value, leaves, list(torch.autograd.grad(value, leaves, create_graph=True, allow_unused=True))
 
 
 def _listed(names: list[str], most: int = 5) -> str:

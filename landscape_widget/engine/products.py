@@ -156,12 +156,12 @@ def graph_bytes(problem: Problem, theta: Tensor, term: Term) -> int:
     return sum(saved.values())
 
 
-def nodes_of(outputs: Iterable[Tensor]) -> Iterator[Any]:
-    """Every node of the graph behind some tensors, once."""
+def nodes_of(outputs: Iterable[Tensor], passes: Callable[[Any], bool] = lambda _node: True) -> Iterator[Any]:
+    """Every node of the graph behind some tensors, once; none that is only behind nodes that do not pass."""
     seen, todo = set(), [output.grad_fn for output in outputs]
     while todo:
         node = todo.pop()
-        if node is not None and node not in seen:
+        if node is not None and node not in seen and passes(node):
             seen.add(node)
             yield node
             todo += [following for following, _ in node.next_functions]

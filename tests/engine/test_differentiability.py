@@ -174,6 +174,52 @@ def test_parameters_cut_off_from_the_gradient_are_named(between: nn.Module) -> N
     assert float((Hessian(head) @ torch.ones_like(head.point)).norm()) > 0
 
 
+class Through(nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(3 * x)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        torch.round,
+        torch.floor,
+        torch.ceil,
+        torch.trunc,
+        torch.sign,
+        torch.sgn,
+        lambda x: torch.round(x, decimals=1),
+        lambda x: torch.div(x, 0.5, rounding_mode="floor"),
+        lambda x: x.clone().round_(),
+    ],
+    ids=["round", "floor", "ceil", "trunc", "sign", "sgn", "decimals", "division", "in place"],
+)
+def test_parameters_behind_rounding_are_named(function: Callable[[Tensor], Tensor]) -> None:
+    """Their gradient is not missing but zero, and so would be their part of the Hessian."""
+    problem = Problem(Cut(Through(function)), nn.CrossEntropyLoss(), (X, Y))
+    with pytest.raises(
+        RuntimeError, match=r"depends on 'first\.weight', 'first\.bias' but passes no gradient.*rounding"
+    ):
+        _ = Hessian(problem) @ problem.point
+    head = Problem(Cut(Through(function)), nn.CrossEntropyLoss(), (X, Y), params="second.*")
+    assert float((Hessian(head) @ torch.ones_like(head.point)).norm()) > 0
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda x: x - x.floor(), lambda x: x * x.sign(), torch.frac, lambda x: torch.sgn(torch.complex(x, x + 1)).real],
+    ids=["rest", "absolute value", "frac", "direction"],
+)
+def test_rounding_beside_a_path_for_the_gradient_is_no_error(function: Callable[[Tensor], Tensor]) -> None:
+    problem = Problem(Cut(Through(function)).double(), nn.CrossEntropyLoss(), (X.double(), Y))
+    product = Hessian(problem) @ torch.ones_like(problem.point)
+    assert all(float(part.norm()) > 0 for part in problem.split(product))
+
+
 def test_an_operation_that_can_be_differentiated_only_once_is_told_with_its_parameters() -> None:
     problem = Problem(Cut(OnceSquare()), nn.CrossEntropyLoss(), (X, Y))
     with pytest.raises(
