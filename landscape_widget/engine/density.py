@@ -15,6 +15,7 @@ from landscape_widget.engine.directions import HessianDirections
 from landscape_widget.engine.operators import Hessian
 from landscape_widget.engine.probes import dot, finite_products
 from landscape_widget.engine.problem import Problem
+from landscape_widget.engine.streams import other_stream
 from landscape_widget.spectrum import SpectralDensity
 
 # An off-diagonal entry of so many units of round-off of ‖H‖ ends a run: the probe's subspace is invariant.
@@ -122,7 +123,8 @@ def _iterate(
     hessian.expect(num_probes * min(num_steps, n))
     values, vectors = _known_pairs(problem, known)
     left = n - len(values)
-    generator = torch.Generator("cpu").manual_seed(seed)
+    # Not the stream that the known pairs were found from, or what is left of a probe would be no random vector.
+    generator = torch.Generator("cpu").manual_seed(other_stream(seed, "density"))
     rules: list[tuple[np.ndarray, np.ndarray]] = []
 
     def make(rules: list[tuple[np.ndarray, np.ndarray]], matvecs: int) -> SpectralDensity:
@@ -131,7 +133,7 @@ def _iterate(
     if not left:
         yield lambda: make([], 0)
     for _ in range(num_probes if left else 0):
-        probe = torch.randn(n, generator=generator, dtype=torch.float64, device="cpu").to(problem.point)
+        probe = _probe(problem.point, vectors, generator)
         rule: tuple[list[float], list[float]] = [], []
         for rule in _lanczos(hessian, probe, vectors, min(num_steps, left)):
             # Bound now: the lists grow while the caller waits.
@@ -159,6 +161,17 @@ def quadrature(diagonal: list[float], off_diagonal: list[float], eps: float) -> 
     return np.bincount(group, share * nodes), merged
 
 
+def _probe(like: Tensor, known: Tensor, generator: torch.Generator) -> Tensor:
+    """The next random unit vector orthogonal to the known ones, of which there are fewer than dimensions."""
+    while True:
+        drawn = torch.randn(like.numel(), generator=generator, dtype=torch.float64, device="cpu").to(like)
+        probe = _orthogonal(drawn, known)
+        left = float(probe.norm())
+        # Round-off of a vector that known ones were made of, given to another seed by chance, is no random direction.
+        if left > _ROUND_OFF * torch.finfo(like.dtype).eps * float(drawn.norm()):
+            return probe / left
+
+
 def _lanczos(
     hessian: Hessian, probe: Tensor, known: Tensor, num_steps: int
 ) -> Iterator[tuple[list[float], list[float]]]:
@@ -172,8 +185,7 @@ def _lanczos(
     size = len(known)
     diagonal: list[float] = []
     off_diagonal: list[float] = []
-    vector = _orthogonal(probe, known)
-    vector = vector / vector.norm()
+    vector = probe
     for _ in range(num_steps):
         basis[size] = vector
         size += 1

@@ -21,6 +21,7 @@ from landscape_widget.engine.lanczos import LanczosState
 from landscape_widget.engine.operators import Hessian
 from landscape_widget.engine.problem import Problem
 from landscape_widget.engine.ritz import RitzPairs
+from landscape_widget.engine.streams import other_stream
 from landscape_widget.keywords import hinted
 from landscape_widget.landscape import Curvature, Direction
 
@@ -225,7 +226,9 @@ def iter_hessian_directions(
     k = _valid_k(problem, k)
     capacity = _capacity(problem, k, max_matvecs, max_basis)
     near = None if start is None else _vectors(problem, start)
-    state = lanczos.start(problem.point, seed, max_basis=capacity, near=near)
+    # Earlier vectors of the same seed were made of its first random vector, which would not be a fresh one.
+    first = seed if near is None else other_stream(seed, "warm start")
+    state = lanczos.start(problem.point, first, max_basis=capacity, near=near)
     yield from _advance(_Run(Hessian(problem), state, tol, max_basis), k, max_matvecs)
 
 

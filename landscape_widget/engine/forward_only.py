@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape_widget.engine.probes import Probes, other_stream
+from landscape_widget.engine.probes import Probes
 from landscape_widget.engine.problem import Problem
+from landscape_widget.engine.streams import other_stream
 
 # The first step tried, ‖hd‖ as a share of ‖θ‖, and the share that error by truncation or round-off may be of a second
 # difference before another step is tried.

@@ -14,8 +14,9 @@ from torch import Tensor
 from landscape_widget.engine.arguments import check_count, check_problem, check_seed
 from landscape_widget.engine.forward_only import ForwardDifferences
 from landscape_widget.engine.operators import Hessian
-from landscape_widget.engine.probes import DISTRIBUTIONS, Probes, dot, finite_products, other_stream
+from landscape_widget.engine.probes import DISTRIBUTIONS, Probes, dot, finite_products
 from landscape_widget.engine.problem import Problem
+from landscape_widget.engine.streams import other_stream
 from landscape_widget.spectrum import MATVECS, PASSES, Estimate, SpectralMoments, jackknife, standard_error
 
 METHODS = ("hutchinson", "hutch++", "forward")

@@ -48,11 +48,6 @@ class Probes:
             count -= size
 
 
-def other_stream(seed: int) -> int:
-    """A seed for vectors that must not depend on those of ``seed``."""
-    return (seed + 0x5EED) % 2**32
-
-
 def slice_size(n: int) -> int:
     """How many vectors of length n go through a product together."""
     return max(1, min(16, _SLICE // n))

@@ -11,6 +11,7 @@ import torch
 import landscape_widget as lw
 from landscape_widget import Problem, SpectralDensity, examples
 from landscape_widget.engine.density import iter_spectral_density
+from landscape_widget.engine.streams import other_stream
 
 from .problems import dense_hessian, make, slice_problem
 
@@ -27,7 +28,7 @@ def test_it_is_exact_when_steps_reach_the_number_of_distinct_eigenvalues() -> No
     density = lw.spectral_density(problem, num_probes=3, num_steps=4)
     assert density.num_matvecs == 12
     np.testing.assert_allclose(density.nodes, np.repeat([-0.5, 0.25, 1.0, 4.0], 3), atol=1e-12)
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(other_stream(0, "density"))
     for probe in range(3):
         z = torch.randn(100, generator=generator, dtype=torch.float64).numpy()
         shares = z**2 / (z @ z)
@@ -49,7 +50,7 @@ def test_polynomials_of_degree_below_twice_the_steps_are_integrated_exactly(step
     case = make("mlp")
     H = dense_hessian(case).numpy()
     density = lw.spectral_density(case.problem(), num_probes=2, num_steps=steps, seed=5)
-    generator = torch.Generator().manual_seed(5)
+    generator = torch.Generator().manual_seed(other_stream(5, "density"))
     for probe in range(2):
         v = torch.randn(len(H), generator=generator, dtype=torch.float64).numpy()
         v /= np.linalg.norm(v)
@@ -100,6 +101,24 @@ def test_known_pairs_make_the_ends_sharp_and_the_errors_small() -> None:
     assert sharp.trace.sem < 0.1 * plain.trace.sem
     assert abs(sharp.trace.mean - values.sum()) < 4 * sharp.trace.sem
     assert sharp.outliers == pytest.approx((100.0, 50.0, -5.0), rel=1e-6)
+
+
+def test_probes_do_not_depend_on_known_pairs_of_the_same_seed() -> None:
+    """An eigenvector of an eigenvalue that repeats is the start vector's part in it: of a probe equal to that nothing is left."""
+    problem = examples.toy_saddle(500, 550)
+    known = lw.hessian_directions(problem, k=4)
+    norm = lw.spectral_density(problem, num_probes=6, num_steps=12, known=known).frobenius_norm
+    assert abs(norm.mean - np.sqrt(1000)) < 4 * norm.sem
+    assert norm.sem < 1
+
+
+@pytest.mark.parametrize("seed", [0, other_stream(0, "density")], ids=["same", "colliding"])
+def test_a_probe_of_which_round_off_is_left_is_drawn_again(seed: int) -> None:
+    problem = examples.quadratic([4.0] * 6)
+    known = lw.hessian_directions(problem, k=1, seed=seed)
+    density = lw.spectral_density(problem, num_probes=6, num_steps=12, known=known)
+    assert density.frobenius_norm.mean == pytest.approx(4 * np.sqrt(6), abs=1e-9)
+    assert density.trace.mean == pytest.approx(24.0, abs=1e-9)
 
 
 def test_everything_known_needs_no_probe() -> None:

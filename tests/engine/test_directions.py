@@ -216,6 +216,16 @@ def test_a_warm_start_finds_what_the_earlier_vectors_do_not_contain() -> None:
         assert found.largest.values[0] == pytest.approx(10.0, rel=1e-3)
 
 
+def test_a_warm_start_of_the_same_seed_takes_a_fresh_random_vector() -> None:
+    """What a run finds of an eigenvalue that repeats is its random vector's part in it: of the same one nothing new."""
+    problem = examples.toy_saddle(50, 50)
+    cold = hessian_directions(problem, k=1)
+    warm = hessian_directions(problem, k=1, start=cold)
+    assert warm.largest.values[0] == pytest.approx(1.0)
+    # Half of the start is new: two random vectors of 50 entries are far from parallel.
+    assert abs(float(warm.largest.vectors[0] @ cold.largest.vectors[0])) < 0.9
+
+
 @pytest.mark.parametrize(
     ("start", "kind", "message"),
     [
