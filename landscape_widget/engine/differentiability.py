@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from landscape_widget.engine.memory import is_out_of_memory
 from landscape_widget.engine.problem import Problem, Term
 from landscape_widget.engine.products import gradient_graph, nodes_of
+
+_T = TypeVar("_T")
 
 # How torch says that an operation has no second derivative.
 _NOT_TWICE = ("is not implemented", "double backward", "once_differentiable")
 # torch's own operations whose gradient is zero everywhere.
 _FLAT = re.compile(r"(Round|Floor|Ceil|Trunc|Sign|Sgn)Backward\d+")
-# Samples that tell.
+# Samples that tell, as far as there is memory for them.
 _FEW = 8
 # How far a parameter is moved, in parts of its own size, to see whether the loss knows it: an argmax needs a long way.
 _MOVES = (0.3, 3.0)
@@ -64,7 +67,10 @@ def require_second_derivatives(problem: Problem, theta: Tensor) -> None:
     which the loss depends without passing a gradient to them (argmax, detach), or only zeros (rounding). A parameter
     that the loss does not use has no gradient either, rightly; what tells them apart is the loss with that parameter moved.
     """
-    term = problem.head(next(problem.terms()), _FEW)
+    _on_few(problem, _FEW, lambda term: _require_second_derivatives(problem, theta, term))
+
+
+def _require_second_derivatives(problem: Problem, theta: Tensor, term: Term) -> None:
     value, leaves, gradients = _gradients(problem, theta, term)
     named = list(zip(problem.parameter_names, gradients, strict=True))
     if _has_error(gradients):
@@ -92,15 +98,8 @@ def require_agreement(problem: Problem, theta: Tensor) -> None:
     reason: between them the two agree, at one step or another, and so they are looked at beside θ.
     """
     try:
-        small = problem.in_float64(problem.head(next(problem.terms()), _EXAMINED))
-        theta = theta.to(small.point)
-        draw, away = torch.randn(2, *theta.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        draw, away = ((vector / vector.norm()).to(theta) for vector in (draw, away))
-        theta = theta + _BESIDE * (float(theta.norm()) or theta.numel() ** 0.5) * away
-        graph = gradient_graph(small, theta, next(small.terms()))
-        product = torch.zeros_like(draw) if graph is None else torch.autograd.grad(graph[1], graph[0], draw)[0]
-        misses = list(_misses(small, theta, draw, product))
-    except (RuntimeError, TypeError, ValueError):
+        misses = _on_few(problem, _EXAMINED, lambda term: _misses_beside(problem.in_float64(term), theta))
+    except (RuntimeError, TypeError, ValueError, MemoryError):
         # What cannot be computed in float64 cannot be examined like this.
         return
     if misses and min(misses) > _AGREEMENT:
@@ -110,6 +109,17 @@ def require_agreement(problem: Problem, theta: Tensor) -> None:
             "pass that hides how it depends on its input (a slope kept from the forward pass, no_grad or numpy in it), or a "
             f"wrong one; or a gradient is passed straight through rounding. {_ADVICE}"
         )
+
+
+def _misses_beside(problem: Problem, theta: Tensor) -> list[float]:
+    """Relative differences between a product and differences of the gradient, at a random point beside θ."""
+    theta = theta.to(problem.point)
+    draw, away = torch.randn(2, *theta.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    draw, away = ((vector / vector.norm()).to(theta) for vector in (draw, away))
+    theta = theta + _BESIDE * (float(theta.norm()) or theta.numel() ** 0.5) * away
+    graph = gradient_graph(problem, theta, next(problem.terms()))
+    product = torch.zeros_like(draw) if graph is None else torch.autograd.grad(graph[1], graph[0], draw)[0]
+    return list(_misses(problem, theta, draw, product))
 
 
 def _misses(problem: Problem, theta: Tensor, unit: Tensor, product: Tensor) -> Iterator[float]:
@@ -165,7 +175,7 @@ def _has_error(gradients: list[Tensor | None]) -> bool:
 
 def _failing(problem: Problem, theta: Tensor) -> list[str]:
     """Names of the parameters whose gradient cannot be differentiated."""
-    _, leaves, gradients = _gradients(problem, theta, problem.head(next(problem.terms()), _FEW))
+    _, leaves, gradients = _on_few(problem, _FEW, lambda term: _gradients(problem, theta, term))
     names = []
     for name, gradient in zip(problem.parameter_names, gradients, strict=True):
         if gradient is None or not gradient.requires_grad:
@@ -175,6 +185,17 @@ def _failing(problem: Problem, theta: Tensor) -> list[str]:
         except RuntimeError:
             names.append(name)
     return names
+
+
+def _on_few(problem: Problem, most: int, examine: Callable[[Term], _T]) -> _T:
+    """What an examination finds on a few samples: on half as many as often as memory runs out."""
+    while True:
+        try:
+            return examine(problem.head(next(problem.terms()), most))
+        except (RuntimeError, MemoryError) as error:
+            if most == 1 or not problem.parts_samples or not is_out_of_memory(error):
+                raise
+        most //= 2
 
 
 def _gradients(problem: Problem, theta: Tensor, term: Term) -> tuple[Tensor, list[Tensor], list[Tensor | None]]:

@@ -1,12 +1,16 @@
-"""Memory that is free, and how torch says that there was none."""
+"""Memory that is free, that a computation takes, and how torch says that there was none."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 # How torch says it where it has no type for it: of the CPU, of MPS, of CUDA outside its allocator, of cuBLAS.
 _OUT_OF_MEMORY = ("DefaultCPUAllocator", "out of memory", "Invalid buffer size", "ALLOC_FAILED")
@@ -64,3 +68,61 @@ def _left(folder: Path, limit: str, used: str, reclaimable: str) -> Iterator[int
             yield max(0, int(allowed) - int(taken) + int(counts.get(reclaimable, 0)))
     except (OSError, ValueError):
         return
+
+
+def allocated(compute: Callable[[], Any]) -> list[int]:
+    """Bytes of the tensors that a computation has made and still holds, after each of its operations.
+
+    What operations take inside, and give back, is not seen: on the CPU little (the peak is what torch's profiler finds),
+    on a GPU the workspaces of its libraries.
+    """
+    mode = _Allocations()
+    with mode:
+        compute()
+    return mode.held
+
+
+class _Allocations(TorchDispatchMode):
+    """Counts the storages of all results while they live."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: list[int] = []
+        self._now = 0
+        self._known: dict[int, weakref.ref[Any]] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Otherwise torch imports its compiler, which takes seconds, to keep it out of here.
+        return False
+
+    @classmethod
+    def is_infra_mode(cls) -> bool:
+        # A mode that only looks on; torch.compile in another thread need not care.
+        return True
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        # Results can be views of what was there before.
+        self._note(args, new=False)
+        self._note(tuple(kwargs.values()), new=False)
+        made = func(*args, **kwargs)
+        self._note(made, new=True)
+        self.held.append(self._now)
+        return made
+
+    def _note(self, value: Any, *, new: bool) -> None:
+        if isinstance(value, (tuple, list)):
+            for each in value:
+                self._note(each, new=new)
+        elif isinstance(value, Tensor) and value.layout is torch.strided:
+            storage = value.untyped_storage()
+            key = id(storage)
+            if key not in self._known:
+                size = storage.nbytes() if new else 0
+                self._now += size
+                self._known[key] = weakref.ref(storage, lambda _: self._freed(key, size))
+
+    def _freed(self, key: int, size: int) -> None:
+        self._now -= size
+        del self._known[key]

@@ -23,11 +23,13 @@ from landscape_widget.engine.memory import free_memory, is_out_of_memory
 from landscape_widget.engine.modes import own_modes
 from landscape_widget.engine.problem import Problem, Term
 from landscape_widget.engine.products import (
+    SAFE_FACTOR,
     DoubleBackward,
     ForwardOverReverse,
     KeptGraph,
     Linearized,
     Products,
+    footprint,
     graph_bytes,
 )
 
@@ -37,8 +39,6 @@ _BY_FORWARD_MODE = {"forward over reverse": ForwardOverReverse, "linearize": Lin
 
 # Samples on which the memory of a product is measured: from two counts follows what one more sample takes.
 _FEW, _SOME = 2, 6
-# Beside the graph a product needs its own temporaries: at most about as much as half of the graph.
-_TEMPORARIES = 1.5
 # What a first ``linearize`` takes beside its products, in seconds and in products, and how much of a product another way
 # may save: it is tried only when the products still to come would repay that. A kept graph leaves little to save.
 _TRACING, _PRODUCTS_OF_A_TRIAL, _SAVING, _SAVING_BESIDE_A_GRAPH = 1.2, 16, 0.3, 0.1
@@ -68,9 +68,10 @@ class Hessian:
         choice depends on time, and products of different ways on round-off: only a named method repeats itself bit for
         bit in long runs.
     memory_budget
-        Bytes that graphs may take: a quarter of the free memory by default. What a product takes is measured; data
-        whose samples can be parted are cut into micro-batches that fit. When memory runs out all the same, the
-        micro-batches are halved and the product is made again.
+        Bytes that a product may take: a quarter of the free memory by default. What it takes is measured; data whose
+        samples can be parted are cut into micro-batches that fit (of other data only the graph is measured, and the
+        rest taken to be three times as much). When memory runs out all the same, the product is made again without
+        keeping graphs, and then with micro-batches halved.
 
     Examples
     --------
@@ -111,6 +112,8 @@ class Hessian:
         self.micro_batch: int | None = None
         """Largest number of samples in one graph; None where the batches are taken as they are."""
         self._asked, self._memory_budget = method, memory_budget
+        # What a product takes beside all graphs, and beside the largest one, which is not kept.
+        self._temporaries = self._largest_graph = 0.0
         self._products: Products | None = None
         self._to_come = 0
         self._pieces: list[Term] | None = None
@@ -166,7 +169,7 @@ class Hessian:
         self._products = None
 
     def _made(self, rows: Tensor) -> Tensor:
-        """The products; with halved micro-batches as often as memory runs out."""
+        """The products; by ways that take less and less as often as memory runs out."""
         while True:
             try:
                 with told_in_words(self.problem, self.theta):
@@ -176,7 +179,9 @@ class Hessian:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                self._halve(error)
+                # Its frames hold what took the memory.
+                failure = error.with_traceback(None)
+            self._save_memory(failure)
 
     def _first_way(self) -> Products:
         """The way that was asked for; of its own accord one that needs no set-up."""
@@ -189,7 +194,7 @@ class Hessian:
         if self._asked in _BY_FORWARD_MODE:
             return self._by_forward_mode()
         assert self.graph_bytes is not None
-        fits = self.problem.keeps_data and self.graph_bytes * _TEMPORARIES <= self._budget()
+        fits = self.problem.keeps_data and self.graph_bytes + self._temporaries <= self._budget()
         keep = self._asked == "kept graph" or (self._asked == "auto" and fits)
         return (KeptGraph if keep else DoubleBackward)(self.problem, self.theta, self._terms)
 
@@ -236,33 +241,52 @@ class Hessian:
         """Measure what the graph of a product takes, on a few samples where batches can be cut, and cut them to fit."""
         problem, first = self.problem, next(self.problem.terms())
         if problem.parts_samples:
-            small, larger = (graph_bytes(problem, self.theta, problem.head(first, rows)) for rows in (_FEW, _SOME))
-            per_sample = max(1.0, (larger - small) / (_SOME - _FEW))
+            # Not more samples than memory has been found for.
+            most = min(_SOME, self.micro_batch or _SOME)
+            takes = footprint(problem, self.theta, first, (min(_FEW, max(1, most // 2)), most))
             sizes = [len(term.batch[0]) for term in problem.terms()]
-            self.graph_bytes = int(per_sample * sum(sizes)) + small * len(sizes)
-            at_once = int(self._budget() / _TEMPORARIES / per_sample)
+            self.graph_bytes = int(sum(map(takes.graph_bytes, sizes)))
+            at_once = takes.most(self._budget())
             if at_once < max(sizes):
-                self.micro_batch = max(1, at_once)
+                self.micro_batch = min(at_once, self.micro_batch or at_once)
+            largest = min(max(sizes), self.micro_batch or max(sizes))
+            self._largest_graph, self._temporaries = takes.graph_bytes(largest), takes.temporaries(largest)
         else:
             # The others are taken to need as much for each byte of data.
-            share = sum(num_bytes(term.batch) for term in problem.terms()) / max(1, num_bytes(first.batch))
-            self.graph_bytes = int(graph_bytes(problem, self.theta, first) * max(1.0, share))
+            shares = [num_bytes(term.batch) / max(1, num_bytes(first.batch)) for term in problem.terms()]
+            measured = graph_bytes(problem, self.theta, first)
+            self.graph_bytes = int(measured * max(1.0, sum(shares)))
+            self._largest_graph = measured * max(1.0, *shares)
+            self._temporaries = (SAFE_FACTOR - 1) * self._largest_graph
+
+    def _save_memory(self, error: BaseException) -> None:
+        """Keep nothing between products; where nothing was kept, take half as many samples at a time."""
+        current = self._products
+        plain = isinstance(current, DoubleBackward) and not isinstance(current, KeptGraph) and not current.together
+        measured = self.graph_bytes is not None
+        keeps = self._asked in ("auto", "kept graph", "linearize")
+        del current
+        self.release()
+        if keeps:
+            self._asked = "double backward"
+        if not keeps or plain or not measured:
+            self._halve(error)
+        if self.theta.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _halve(self, error: BaseException) -> None:
-        """Take half as many samples at a time, and keep nothing."""
-        self.release()
+        """Take half as many samples at a time."""
         largest = self.micro_batch or 1
         if self.micro_batch is None and self.problem.parts_samples:
             largest = max(len(term.batch[0]) for term in self.problem.terms())
+        if self.graph_bytes is None:
+            # It was a few samples that did not fit.
+            largest = min(largest, _SOME)
         if largest == 1:
             raise MemoryError(
                 "expected memory for a Hessian-vector product of one batch, got none; pass the data in smaller batches"
             ) from error
         self.micro_batch, self._pieces = largest // 2, None
-        if self._asked in ("auto", "kept graph", "linearize"):
-            self._asked = "double backward"
-        if self.theta.device.type == "cuda":
-            torch.cuda.empty_cache()
 
     def _budget(self) -> int:
         return self._memory_budget if self._memory_budget is not None else free_memory(self.theta.device) // 4
@@ -276,8 +300,10 @@ class Hessian:
         share = _SAVING_BESIDE_A_GRAPH if isinstance(current, KeptGraph) and len(rows) == 1 else _SAVING
         saved = self._to_come * seconds * share
         if len(rows) > 1:
+            graphs = self.graph_bytes if isinstance(current, KeptGraph) else self._largest_graph
+            fits = graphs + len(rows) * self._temporaries <= self._budget()
             # Twice what these rows took: the trial and its reference.
-            if "together" not in self._tried and saved > _WORTH_IT + 2 * len(rows) * seconds:
+            if fits and "together" not in self._tried and saved > _WORTH_IT + 2 * len(rows) * seconds:
                 self._tried.add("together")
                 together = copy.copy(current)
                 together.together = True
@@ -288,14 +314,14 @@ class Hessian:
         self._tried.add("others")
         probe = self._probe()
         forward = self._try(lambda: ForwardOverReverse(self.problem, self.theta, self._terms), probe)
-        if forward and self.problem.keeps_data and 2 * self.graph_bytes * _TEMPORARIES <= self._budget():
+        if forward and self.problem.keeps_data and 2 * (self.graph_bytes + self._temporaries) <= self._budget():
             self._try(lambda: Linearized(self.problem, self.theta, self._terms), probe)
 
     def _try(self, make: Callable[[], Products], rows: Tensor) -> bool:
         """Whether another way gives the same products; it is taken if it is also clearly faster."""
         assert self._products is not None
-        reference, current = self._timed(self._products, rows)
         try:
+            reference, current = self._timed(self._products, rows)
             candidate = make()
             made, seconds = self._timed(candidate, rows)
             # Again: the first time there is memory to be found, and traced operations that work in place are right only

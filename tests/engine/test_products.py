@@ -130,6 +130,80 @@ def test_the_memory_of_a_product_is_measured() -> None:
     assert H.graph_bytes == pytest.approx(saved_bytes(problem), rel=0.1)
 
 
+def convolutions() -> Problem:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(128, 4)
+    )
+    return Problem(model, nn.CrossEntropyLoss(), (torch.randn(64, 3, 8, 8), torch.arange(64) % 4))
+
+
+def wide_softmax() -> Problem:
+    torch.manual_seed(0)
+    return Problem(nn.Linear(16, 2000), nn.CrossEntropyLoss(), (torch.randn(64, 16), torch.arange(64)))
+
+
+def transformer() -> Problem:
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, dropout=0)
+    body = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+    model = nn.Sequential(nn.Linear(4, 16), body, nn.Flatten(), nn.Linear(16 * 16, 4))
+    return Problem(model, nn.CrossEntropyLoss(), (torch.randn(64, 16, 4), torch.arange(64) % 4))
+
+
+def peak_by_profiler(way: products.Products, rows: Tensor) -> int:
+    """The most bytes that a product holds, as torch's own profiler counts them."""
+    # What is made once for the process is none of it.
+    products.DoubleBackward(way._problem, way._theta, way._terms)(rows)  # type: ignore[attr-defined]
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        way(rows)
+    assert profile.profiler is not None
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
+    return int(np.cumsum(changes).max())
+
+
+@pytest.mark.parametrize("make", [mlp, convolutions, wide_softmax, transformer])
+def test_the_memory_of_a_product_is_what_the_profiler_finds(make: Any) -> None:
+    """Told from two and from six samples, for ten times as many; temporaries are several times a graph or a fraction of it."""
+    problem = make()
+    (term,) = problem.terms()
+    samples = len(term.batch[0])
+    takes = products.footprint(problem, problem.point, term, (2, 6))
+    expected = takes.graph_bytes(samples) + takes.temporaries(samples)
+    one = torch.ones_like(problem.point)[None]
+    kept = products.KeptGraph(problem, problem.point, problem.terms)
+    assert expected == pytest.approx(peak_by_profiler(kept, one), rel=0.05)
+    assert takes.most(expected) == samples
+    assert takes.most(0.9 * expected) < samples
+    together = products.DoubleBackward(problem, problem.point, problem.terms, together=True)
+    allowed = takes.graph_bytes(samples) + 4 * takes.temporaries(samples)
+    assert 0.6 * allowed < peak_by_profiler(together, one.expand(4, -1)) < allowed
+
+
+def test_a_footprint_that_cannot_be_measured_is_a_safe_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = mlp()
+    (term,) = problem.terms()
+    measured = products.footprint(problem, problem.point, term, (2, 6))
+
+    def refusing(*_: Any) -> Any:
+        raise NotImplementedError("no modes here")
+
+    monkeypatch.setattr(products, "allocated", refusing)
+    safe = products.footprint(problem, problem.point, term, (2, 6))
+    assert safe.graph_bytes(256) == measured.graph_bytes(256)
+    assert safe.temporaries(256) == pytest.approx(3 * safe.graph_bytes(256))
+    assert safe.temporaries(256) > measured.temporaries(256)
+
+
+def test_one_sample_is_enough_to_measure() -> None:
+    torch.manual_seed(0)
+    problem = Problem(nn.Linear(10, 4), nn.CrossEntropyLoss(), (torch.randn(1, 10), torch.tensor([2])))
+    H = Hessian(problem)
+    _ = H @ problem.point
+    assert H.graph_bytes == pytest.approx(saved_bytes(problem) - 4 * 54, abs=200)
+
+
 def test_losses_that_forbid_hooks_and_sparse_data_have_products() -> None:
     torch.manual_seed(0)
     field = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1)).double()
@@ -253,6 +327,55 @@ def test_out_of_memory_halves_the_micro_batch_and_goes_on(error: BaseException) 
         _ = H @ v
 
 
+@pytest.mark.parametrize("most", [8, 6, 5, 3, 2, 1])
+def test_memory_for_very_few_samples_is_enough(most: int) -> None:
+    """Also for what is examined and measured on a few samples before the first product."""
+    torch.manual_seed(0)
+    model = Greedy(most, torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+    data = torch.randn(37, 10), torch.arange(37) % 4
+    problem = Problem(model, nn.CrossEntropyLoss(), data)
+    v = torch.randn(problem.num_parameters)
+    expected = Hessian(Problem(model, nn.CrossEntropyLoss(), data)) @ v
+    model.armed[0] = True
+    H = Hessian(problem)
+    torch.testing.assert_close(H @ v, expected, rtol=1e-4, atol=1e-6)
+    assert H.micro_batch is not None
+    assert most / 2 < H.micro_batch + 1 <= most + 1
+    assert problem.has_hessian
+
+
+def kept_out(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
+    """Kept graphs of more than ``most`` samples run out of memory; how often they did, as a list that grows."""
+    call, failed = products.KeptGraph.__call__, []
+
+    def greedy(way: products.KeptGraph, rows: Tensor) -> Tensor:
+        if sum(len(term.batch[0]) for term in way._terms()) > most:
+            failed.append(1)
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return call(way, rows)
+
+    monkeypatch.setattr(products.KeptGraph, "__call__", greedy)
+    return failed
+
+
+@pytest.mark.parametrize("cut", [True, False], ids=["batches that can be cut", "batches that cannot"])
+def test_graphs_that_do_not_fit_are_not_kept_before_any_batch_is_cut(
+    monkeypatch: pytest.MonkeyPatch, cut: bool
+) -> None:
+    torch.manual_seed(0)
+    loss = nn.CrossEntropyLoss()
+    own = loss if cut else lambda model, batch: loss(model(batch[0]), batch[1])
+    model = nn.Sequential(nn.Linear(10, 8), nn.Tanh(), nn.Linear(8, 4))
+    problem = Problem(model, own, (torch.randn(64, 10), torch.arange(64) % 4))
+    assert problem.parts_samples == cut
+    v = torch.randn(problem.num_parameters)
+    expected = Hessian(problem, method="double backward") @ v
+    failed = kept_out(monkeypatch, 8)
+    H = Hessian(problem)
+    torch.testing.assert_close(H @ v, expected, rtol=1e-5, atol=1e-7)
+    assert (H.method, H.micro_batch, failed) == ("double backward", None, [1])
+
+
 def test_another_error_is_not_taken_for_want_of_memory() -> None:
     model = Greedy(20, RuntimeError("something else"))
     problem = Problem(model, nn.CrossEntropyLoss(), (torch.randn(128, 10), torch.arange(128) % 4))
@@ -344,6 +467,22 @@ def test_rows_are_made_together_where_that_is_clearly_faster(
     V = torch.stack(list(vectors(problem, 4)))
     first, second = H @ V, H @ V
     torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-6)
+    assert H._products.together == taken  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("room_for", "taken"), [(4, True), (3, False)])
+def test_rows_are_made_together_only_where_all_of_them_fit(
+    monkeypatch: pytest.MonkeyPatch, room_for: int, taken: bool
+) -> None:
+    problem = mlp(32)
+    (term,) = problem.terms()
+    takes = products.footprint(problem, problem.point, term, (2, 6))
+    Clock(monkeypatch, {"kept graph": 0.1, "kept graph together": 0.02})
+    budget = takes.graph_bytes(32) + (room_for + 0.5) * takes.temporaries(32)
+    H = Hessian(problem, memory_budget=int(budget))
+    H.expect(100)
+    _ = H @ torch.stack(list(vectors(problem, 4)))
+    assert H.method == "kept graph"
     assert H._products.together == taken  # type: ignore[union-attr]
 
 
