@@ -1,4 +1,4 @@
-"""The networks whose curvature is measured: the digits' two, ResNet-20 and DenseNet-121 for 32 × 32 images.
+"""The networks that are measured: the digits' two, a deep one without skips, ResNet-20 and DenseNet-121 for 32 × 32 images.
 
 Each comes as a :class:`Workload` in eval mode, after some training, with BatchNorm statistics of the data it is measured on. The
 images are made here, so that nothing is downloaded: one smooth random picture for each of ten classes, shifted, scaled and with noise.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 from landscape_widget.examples import recipes
 
 CLASSES = 10
+# Of the deep network without skips, in linear layers.
+DEPTH = 20
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,27 @@ def digits_cnn(num_samples: int | None = None) -> Workload:
     return _digits("digits_cnn", recipes.square_digits, num_samples)
 
 
+def deep_relu(num_samples: int | None = None) -> Workload:
+    """64-32-…-32-10 in 20 linear layers, ReLU, no skips, after 300 steps of Adam on the digits: n = 21,418; one batch."""
+    x, y = _samples(recipes.flat_digits, num_samples)
+    widths = [64, *[32] * (DEPTH - 1), CLASSES]
+    with torch.random.fork_rng(devices=()):
+        torch.default_generator.manual_seed(0)
+        layers = [nn.Linear(inputs, outputs) for inputs, outputs in pairwise(widths)]
+        for layer in layers:
+            # He et al. 2015: what keeps the signal through so many layers.
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+    model = nn.Sequential(*[module for layer in layers for module in (layer, nn.ReLU())][:-1])
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for _ in range(300):
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    optimizer.zero_grad()
+    return Workload("deep_relu", model.eval(), [(x, y)])
+
+
 def resnet20(num_samples: int | None = None) -> Workload:
     """ResNet-20, n = 272,474, after 24 steps of SGD; batches of 64."""
     return _images("resnet20", ResNet20, num_samples or 256, batch_size=64, steps=24)
@@ -61,7 +85,7 @@ def densenet121(num_samples: int | None = None) -> Workload:
 
 
 WORKLOADS: dict[str, Callable[[int | None], Workload]] = {
-    make.__name__: make for make in (digits_mlp, digits_mlp_early, digits_cnn, resnet20, densenet121)
+    make.__name__: make for make in (digits_mlp, digits_mlp_early, digits_cnn, deep_relu, resnet20, densenet121)
 }
 
 
@@ -150,8 +174,12 @@ def class_images(num_samples: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def _digits(name: str, samples: Callable, num_samples: int | None) -> Workload:
+    return Workload(name, recipes.trained(name), [_samples(samples, num_samples)])
+
+
+def _samples(samples: Callable, num_samples: int | None) -> tuple[Tensor, Tensor]:
     x, y = (torch.from_numpy(array)[:num_samples] for array in samples())
-    return Workload(name, recipes.trained(name), [(x.float(), y)])
+    return x.float(), y
 
 
 def _images(name: str, network: Callable[[], nn.Module], num_samples: int, batch_size: int, steps: int) -> Workload:
