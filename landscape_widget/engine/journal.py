@@ -3,42 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
-import re
 import sqlite3
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
+from landscape_widget.engine.database import Database, checked_path
+from landscape_widget.engine.fingerprint import Fingerprint, differing, fingerprint
 from landscape_widget.landscape import Curvature, Direction
 
-if TYPE_CHECKING:
-    from torch import Tensor
+__all__ = ["Axes", "Journal", "PlaneJournal", "checked_path", "fingerprint"]
 
-    from landscape_widget.engine.problem import Problem
-
-Fingerprint = Mapping[str, "str | Sequence[float]"]
-"""What a journal is of, by the names a refusal uses. Texts must be equal, numbers equal up to the round-off of a loss."""
-
-# Marks an SQLite file as a journal ("LWJn"), and its layout.
-_APPLICATION, _FORMAT = 0x4C574A6E, 1
-# How long to wait for another process, in seconds; its transactions take milliseconds.
-_PATIENCE = 10.0
 # Bytes of a vector in one row: SQLite's rows end at 10⁹.
 _PART = 2**26
-# Entries hashed at a time, so that no second copy of a large tensor is made.
-_HASHED = 2**20
-# Samples on which two losses are compared, how far from θ* (in its root mean square), and what counts as equal:
-# other threads and other builds of torch add up in another order.
-_SAMPLES, _NEARBY, _SAME = 16, 0.05, 1e-3
-
 _TABLES = (
     "CREATE TABLE fingerprint (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -107,15 +89,11 @@ class Journal:
     ) -> None:
         self.path, self.quantities = checked_path(path), tuple(quantities)
         self._planes: dict[tuple[str, str], PlaneJournal] = {}
-        with _in_words(self.path):
-            # Transactions are begun and ended here only.
-            self._db = sqlite3.connect(
-                self.path.absolute(), timeout=_PATIENCE, isolation_level=None, check_same_thread=False
-            )
+        self._file = Database(self.path, _TABLES)
         try:
-            self._open({"quantities": ", ".join(self.quantities), **fingerprint})
+            self._know({"quantities": ", ".join(self.quantities), **fingerprint})
         except BaseException:
-            self._db.close()
+            self._file.close()
             raise
 
     def plane(self, x: str, y: str) -> PlaneJournal:
@@ -126,9 +104,8 @@ class Journal:
 
     def fact(self, name: str) -> Any:
         """What was saved under a name, as JSON gives it back; None where nothing was."""
-        with _in_words(self.path):
-            found = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-        return None if found is None else json.loads(found[0])
+        found = self._file.rows("SELECT value FROM facts WHERE name = ?", (name,))
+        return json.loads(found[0][0]) if found else None
 
     def save_fact(self, name: str, value: Any) -> Any:
         """Save what JSON can hold; returns what counts from now on: what another process has saved before, if one has."""
@@ -186,7 +163,7 @@ class Journal:
                 plane.commit()
         finally:
             self._planes.clear()
-            self._db.close()
+            self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -194,57 +171,32 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         """All of what is written inside, or after an exception nothing."""
-        with _in_words(self.path):
-            # At once for writing: one that reads first and then finds another writing would have to begin again.
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                # A full disk ends it by itself.
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+        return self._file.transaction()
 
-    def _open(self, fingerprint: Fingerprint) -> None:
-        """See that the file is a journal of this, or make it one."""
-        expected = f"expected the journal of a survey, got {self.path}, which is"
+    def _know(self, fingerprint: Fingerprint) -> None:
+        """See that it is the journal of this, or make it that."""
         with self.transaction() as db:
-            (application,) = db.execute("PRAGMA application_id").fetchone()
-            (layout,) = db.execute("PRAGMA user_version").fetchone()
-            if not application and not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                for statement in _TABLES:
-                    db.execute(statement)
-                db.execute(f"PRAGMA application_id = {_APPLICATION}")
-                db.execute(f"PRAGMA user_version = {_FORMAT}")
-                db.executemany("INSERT INTO fingerprint VALUES (?, ?)", [(k, _json(v)) for k, v in fingerprint.items()])
-            elif application != _APPLICATION:
-                raise ValueError(f"{expected} an SQLite file of something else; give another path")
-            elif layout > _FORMAT:
-                raise ValueError(f"{expected} of format {layout}, newer than {_FORMAT}; upgrade landscape_widget")
             stored = {name: json.loads(value) for name, value in db.execute("SELECT name, value FROM fingerprint")}
-            if differing := _differing(stored, fingerprint):
+            if not stored:
+                db.executemany("INSERT INTO fingerprint VALUES (?, ?)", [(k, _json(v)) for k, v in fingerprint.items()])
+            elif others := differing(stored, fingerprint):
                 raise ValueError(
                     f"expected the journal of this survey, got {self.path}, which is of another one "
-                    f"({', '.join(differing)}); give another path, or remove it to begin anew"
+                    f"({', '.join(others)}); give another path, or remove it to begin anew"
                 )
             # Passes that have come to their end; and a file that cannot be written is known by it.
             db.execute("DELETE FROM passes WHERE (plane, alpha, beta) IN (SELECT plane, alpha, beta FROM points)")
-        with _in_words(self.path):
-            # From here on a commit waits for no disk; a file system that cannot have it keeps the slower way.
-            _patiently(self._db, "PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
 
     def _vector(self, name: str, dtype: str, size: int) -> np.ndarray:
         vector = np.empty(size, np.dtype(dtype))
         entries, filled = vector.view(np.uint8), 0
-        with _in_words(self.path):
-            for (part,) in self._db.execute("SELECT entries FROM vectors WHERE name = ? ORDER BY part", (name,)):
-                entries[filled : filled + len(part)] = np.frombuffer(part, np.uint8)
-                filled += len(part)
+        # A part at a time: no second copy of a large vector.
+        while filled < len(entries):
+            ((part,),) = self._file.rows("SELECT entries FROM vectors WHERE name = ? AND part = ?", (name, filled))
+            entries[filled : filled + len(part)] = np.frombuffer(part, np.uint8)
+            filled += len(part)
         return vector
 
 
@@ -428,143 +380,6 @@ class PlaneJournal:
         return np.frombuffer(joined, dtype="<f8").reshape(len(found), count).astype(float)
 
 
-def fingerprint(
-    problem: Problem, directions: Sequence[Direction] = (), *, k: int = 0, seed: int = 0
-) -> dict[str, str | list[float]]:
-    """What tells a problem and its axes from others, by the names that :class:`Journal` uses in a refusal.
-
-    Parameters
-    ----------
-    problem
-        Its parameters, data, precision and device, and its loss: by name, and by its values on a few samples at θ* and
-        near it, which show another architecture or other buffers as well.
-    directions
-        Axes that are given, with their vectors.
-    k
-        Hessian eigenvectors that are found, per end of the spectrum; 0 for none.
-    seed
-        Of finding them.
-
-    Returns
-    -------
-    dict
-        Costs one reading of the data and no pass over them. However the samples are put together to batches: where
-        that makes no difference to the loss it makes none here.
-    """
-    import torch
-
-    axes = [f"Hessian eigenvectors, {k} per end, seed {seed}"] if k else []
-    for direction in directions:
-        vector = torch.as_tensor(direction.vector).detach().to(problem.point).reshape(-1)
-        axes.append(_hash(vector))
-    layout = repr([(name, tuple(s)) for name, s in zip(problem.parameter_names, problem.parameter_shapes, strict=True)])
-    precision = str(problem.dtype).removeprefix("torch.")
-    if (products := torch.get_float32_matmul_precision()) != "highest":
-        precision += f" with {products} precision in products"
-    return {
-        "precision": precision,
-        "device": problem.device.type,
-        "model": problem.model_name,
-        "loss": problem.loss_name,
-        "parameters": _hash(problem.point, layout),
-        "data": _data_hash(problem),
-        "axes": " and ".join(axes),
-        "losses on a few samples": _few_losses(problem),
-    }
-
-
-def checked_path(path: Any) -> Path:
-    """The path of a journal, which may not be there yet.
-
-    Raises
-    ------
-    TypeError
-        For what is no path.
-    OSError
-        For a folder, and for a file in a folder that is not there.
-    """
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"expected journal as a path, a str or a pathlib.Path, got {type(path).__name__}")
-    path = Path(os.fsdecode(path))
-    if path.is_dir():
-        raise IsADirectoryError(
-            f"expected journal as the path of a file, got the folder {path}; give a file in it, such as {path / 'run.sqlite'}"
-        )
-    if not path.absolute().parent.is_dir():
-        raise FileNotFoundError(f"expected journal in a folder that is there, got {path}; make the folder first")
-    return path
-
-
-def _differing(stored: Fingerprint, given: Fingerprint) -> list[str]:
-    """What differs, in words; of what is only a consequence of something else nothing is said."""
-    names = [name for name in {**stored, **given} if not _equal(stored.get(name), given.get(name))]
-    if "precision" in names:
-        # All other numbers were read in it.
-        names = ["precision"]
-    exact = [name for name in names if isinstance(stored.get(name, given.get(name)), str)]
-    return [_contrast(name, stored.get(name), given.get(name)) for name in exact or names]
-
-
-def _equal(stored: Any, given: Any) -> bool:
-    if isinstance(stored, str) or isinstance(given, str) or stored is None or given is None:
-        return stored == given
-    a, b = np.asarray(stored, dtype=float), np.asarray(given, dtype=float)
-    scale = np.abs(a[np.isfinite(a)]).max(initial=0.0)
-    # Relative to each number; one that is nearly nothing beside the others has their round-off.
-    return a.shape == b.shape and np.allclose(b, a, rtol=_SAME, atol=_SAME**2 * scale, equal_nan=True)
-
-
-def _contrast(name: str, stored: Any, given: Any) -> str:
-    texts = [value for value in (stored, given) if isinstance(value, str) and not re.search("[0-9a-f]{32}", value)]
-    return f"other {name}: {texts[0]} instead of {texts[1]}" if len(texts) == 2 else f"other {name}"
-
-
-@contextmanager
-def _in_words(path: Path) -> Iterator[None]:
-    """SQLite's errors as builtin ones, saying what to do."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", None)
-        if code is None:  # a mistake in the use of sqlite3, such as a connection that is closed
-            raise
-        kind, words = _TOLD.get(code & 0xFF, (OSError, _CLOSED))
-        raise kind(f"expected {words.format(path=path)} ({error})") from error
-
-
-_DAMAGED = "the journal of a survey, got {path}, which is damaged; remove it to begin anew"
-_CLOSED = "a journal that can be read and written, as can its folder, got {path}; give another path"
-_TOLD: dict[int, tuple[type[Exception], str]] = {
-    sqlite3.SQLITE_NOTADB: (
-        ValueError,
-        "the journal of a survey, got {path}, which is no SQLite file; give another path",
-    ),
-    sqlite3.SQLITE_CORRUPT: (ValueError, _DAMAGED),
-    # A table or a column is missing.
-    sqlite3.SQLITE_ERROR: (ValueError, _DAMAGED),
-    sqlite3.SQLITE_READONLY: (PermissionError, _CLOSED),
-    sqlite3.SQLITE_CANTOPEN: (PermissionError, _CLOSED),
-    sqlite3.SQLITE_BUSY: (
-        TimeoutError,
-        "{path} to be free for a moment, but another process keeps it locked; end that one",
-    ),
-    sqlite3.SQLITE_FULL: (OSError, "room on the disk for {path}, but it is full; make room, and start again"),
-}
-
-
-def _patiently(db: sqlite3.Connection, statement: str) -> None:
-    """Execute a statement that does not wait by itself while another process has the file locked."""
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            db.execute(statement)
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-        time.sleep(0.01)
-
-
 def _json(value: Any) -> str:
     # numpy's numbers are none of JSON's.
     return json.dumps(value, default=lambda number: number.item())
@@ -574,51 +389,3 @@ def _array(vector: Any) -> np.ndarray:
     """A direction's vector, a tensor on any device or an array, as an array (n,)."""
     vector = vector.detach().cpu() if hasattr(vector, "detach") else vector
     return np.ascontiguousarray(vector).reshape(-1)
-
-
-def _hash(tensor: Tensor, told: str = "") -> str:
-    found = hashlib.blake2b(told.encode(), digest_size=16)
-    _update(found, tensor)
-    return found.hexdigest()
-
-
-def _update(found: Any, tensor: Tensor) -> None:
-    from landscape_widget.engine.data import tensor_bytes
-
-    for part in tensor.reshape(-1).split(_HASHED):
-        found.update(tensor_bytes(part))
-
-
-def _data_hash(problem: Problem) -> str:
-    """A hash over all of the data: column by column where samples may be parted in any way, else batch by batch."""
-    from landscape_widget.engine.data import digest
-
-    columns: list[Any] = []
-    for term in problem.terms():
-        if not problem.parts_samples:
-            columns = columns or [hashlib.blake2b(digest_size=16)]
-            columns[0].update(digest(term.batch) + f"{term.coefficient:.6g}".encode())
-            continue
-        for i, tensor in enumerate(term.batch):
-            if i == len(columns):
-                form = repr((tuple(tensor.shape[1:]), tensor.dtype))
-                columns.append(hashlib.blake2b(form.encode(), digest_size=16))
-            _update(columns[i], tensor)
-    return hashlib.blake2b(b"".join(column.digest() for column in columns), digest_size=16).hexdigest()
-
-
-def _few_losses(problem: Problem) -> list[float]:
-    """The mean loss of a few samples at θ* and at a point near it, always the same one."""
-    import torch
-
-    point = problem.point
-    wave = torch.arange(point.numel(), dtype=torch.float64).sin().to(point)
-    size = float(point.double().square().mean().sqrt()) or 1.0
-    term = problem.head(next(problem.terms()), _SAMPLES)
-    losses = []
-    for theta in (point, point + _NEARBY * size * wave):
-        # A loss may differentiate by itself.
-        with torch.enable_grad(), problem.differentiable():
-            # Its share of the whole depends on how the data are parted.
-            losses.append(float(problem.term(theta, term).detach()) / term.coefficient)
-    return losses

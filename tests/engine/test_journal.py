@@ -23,6 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from landscape_widget.engine import database
 from landscape_widget.engine import journal as module
 from landscape_widget.engine.directions import hessian_directions, random_directions
 from landscape_widget.engine.journal import Axes, Journal, PlaneJournal, fingerprint
@@ -485,7 +486,7 @@ def test_another_program_s_database_is_refused_and_left_alone(path: Path, mode: 
 
 def test_a_newer_format_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as future:
-        future.setattr(module, "_FORMAT", 7)
+        future.setattr(database, "_FORMAT", 7)
         Journal(path, OF).close()
     with pytest.raises(ValueError, match="of format 7, newer than 1; upgrade landscape_widget"):
         Journal(path, OF)
@@ -534,7 +535,7 @@ def test_a_place_that_cannot_be_written_is_refused(file: int | None, folder: int
 
 
 def test_while_another_keeps_the_file_locked_nothing_is_lost(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PATIENCE", 0.05)
+    monkeypatch.setattr(database, "_PATIENCE", 0.05)
     with Journal(path, OF) as journal:
         plane = journal.plane("x", "y")
         other = sqlite3.connect(path, isolation_level=None)
@@ -560,7 +561,7 @@ def test_opening_waits_while_another_process_makes_the_file(path: Path) -> None:
         db.execute("PRAGMA journal_mode = WAL")
     soon = threading.Timer(0.1, other.execute, ["COMMIT"])
     soon.start()
-    module._patiently(db, "PRAGMA journal_mode = WAL")
+    database._patiently(db, "PRAGMA journal_mode = WAL")
     soon.join()
     assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     other.close()
