@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import os
@@ -98,9 +99,11 @@ class Journal:
 
     def plane(self, x: str, y: str) -> PlaneJournal:
         """The journal of the plane of two axes, by their names. With the names exchanged it has the same points, read the other way."""
-        if (x, y) not in self._planes:
-            self._planes[x, y] = PlaneJournal(self, x, y)
-        return self._planes[x, y]
+        first, second = sorted((x, y))
+        if (first, second) not in self._planes:
+            self._planes[first, second] = PlaneJournal(self, first, second)
+        plane = self._planes[first, second]
+        return plane if x == first else plane.exchanged()
 
     def fact(self, name: str) -> Any:
         """What was saved under a name, as JSON gives it back; None where nothing was."""
@@ -208,10 +211,7 @@ class PlaneJournal:
     """
 
     def __init__(self, journal: Journal, x: str, y: str) -> None:
-        self._journal, self._names = journal, (x, y)
-        # The same axes in either order are one plane.
-        self._exchanged = x > y
-        names = tuple(sorted(self._names))
+        self._journal, self._exchanged = journal, False
         # Keys are α + iβ, values the bytes of q float64 numbers: far smaller than tuples and arrays.
         self._points: dict[complex, bytes] = {}
         self._new: dict[complex, bytes] = {}
@@ -219,8 +219,8 @@ class PlaneJournal:
         self._new_passes: set[complex] = set()
         self._last_row = 0
         with journal.transaction() as db:
-            db.execute("INSERT OR IGNORE INTO planes (x, y) VALUES (?, ?)", names)
-            (self._number,) = db.execute("SELECT plane FROM planes WHERE x = ? AND y = ?", names).fetchone()
+            db.execute("INSERT OR IGNORE INTO planes (x, y) VALUES (?, ?)", (x, y))
+            (self._number,) = db.execute("SELECT plane FROM planes WHERE x = ? AND y = ?", (x, y)).fetchone()
             self._read(db)
             for alpha, beta, *rest in db.execute(
                 "SELECT alpha, beta, parting, num_terms, sums FROM passes WHERE plane = ?", (self._number,)
@@ -233,9 +233,10 @@ class PlaneJournal:
         return len(self._points)
 
     def exchanged(self) -> PlaneJournal:
-        """The journal of the same plane with its axes exchanged, with all that was recorded here."""
-        self.commit()
-        return self._journal.plane(*reversed(self._names))
+        """The same journal, read and written with the axes exchanged: what one of the two takes, both know."""
+        other = copy.copy(self)
+        other._exchanged = not self._exchanged
+        return other
 
     def known(self, alphas: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Values at points.

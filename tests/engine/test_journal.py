@@ -146,14 +146,17 @@ def test_exchanged_axes_are_the_same_plane_and_other_axes_another(path: Path) ->
         assert turned.axis_curvature() == (-1.0, 0.5, 4.0)
         assert turned.passed(np.array([1.0]), np.array([3.0]), "4 of 9")[0].tolist() == [4]
         turned.record(np.array([8.0]), np.array([9.0]), np.array([[1.0]]))
-        again = turned.exchanged()
+        for again in (turned.exchanged(), journal.plane("largest-1", "smallest-1")):
+            assert again.known(np.array([9.0, 8.0]), np.array([8.0, 9.0]))[1].tolist() == [True, False]
+        again.record(np.array([6.0]), np.array([7.0]), np.array([[1.0]]))
+        assert turned.known(np.array([7.0, 6.0]), np.array([6.0, 7.0]))[1].tolist() == [True, False]
         assert again.known(np.array([9.0, 8.0]), np.array([8.0, 9.0]))[1].tolist() == [True, False]
         assert again.spans("saddle") == (1.5, 0.25)
         other = journal.plane("gradient", "largest-1")
         assert other.num_points == 0
         assert other.spans("saddle") is None
     with Journal(path, OF) as journal:
-        assert journal.plane("largest-1", "smallest-1").known(np.array([9.0]), np.array([8.0]))[1].all()
+        assert journal.plane("largest-1", "smallest-1").known(np.array([9.0, 6.0]), np.array([8.0, 7.0]))[1].all()
 
 
 @pytest.mark.parametrize(
