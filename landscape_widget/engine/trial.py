@@ -17,6 +17,8 @@ from landscape_widget.engine.data import tensors
 # Widths of central differences, in steps; how well they must agree, relative to them, and how far the gradient must be off.
 _WIDTHS = 0.2, 0.1
 _AGREE, _APART = 0.03, 0.1
+# Kinks can do that at one point in thirty, but hardly at these widths, at which it must show again at one of so many points.
+_NARROW, _AGAIN = (0.02, 0.01), 4
 
 # The loss of a batch at θ.
 BatchLoss = Callable[[Tensor, Any], Tensor]
@@ -59,29 +61,41 @@ def cut_gradient(value_of: BatchLoss, plain_of: BatchLoss, theta: Tensor, step: 
     """A word of a loss whose gradient at θ + ``step`` is not its derivative, found along ``step``; None where it is, or nobody can tell.
 
     Part of such a loss is cut off: by .detach(), .data, state_dict() or a straight-through estimator. Central
-    differences with two widths must agree before they are believed.
+    differences with two widths must agree before they are believed, and what they say must show at a second random
+    point, with a smaller part of θ's neighborhood between them.
     """
-    there = (theta + step).requires_grad_(True)
-    with torch.enable_grad():
-        value = value_of(there, batch)
-        (gradient,) = torch.autograd.grad(value, there, materialize_grads=True) if value.requires_grad else (None,)
-    if gradient is None:
+    if not _misses(value_of, plain_of, theta, step, batch, _WIDTHS):
         return None
-    slope = float(gradient.double() @ step.double())
-    there = there.detach()
-    wide, narrow = (
-        float(plain_of(there + h * step, batch).double() - plain_of(there - h * step, batch).double()) / (2 * h)
-        for h in _WIDTHS
-    )
-    noise = torch.finfo(value.dtype).eps * abs(float(value.detach())) / min(_WIDTHS)
-    size = max(abs(slope), abs(narrow))
-    believed = abs(wide - narrow) <= _AGREE * abs(narrow) + noise and size > noise / _AGREE
-    if not believed or abs(slope - narrow) <= _APART * size:
+    generator = torch.Generator().manual_seed(0)
+    signs = (torch.randint(0, 2, step.shape, generator=generator) * 2 - 1 for _ in range(_AGAIN))
+    if not any(_misses(value_of, plain_of, theta, step * sign.to(step), batch, _NARROW) for sign in signs):
         return None
     return (
         "the gradient is not the derivative of the loss: .detach(), .data, state_dict() or a straight-through estimator "
         "cuts a part off, which the surface shows and the curvatures leave out"
     )
+
+
+def _misses(
+    value_of: BatchLoss, plain_of: BatchLoss, theta: Tensor, step: Tensor, batch: Any, widths: tuple[float, float]
+) -> bool:
+    """Whether the slope along ``step`` at θ + ``step`` is certainly not what central differences give."""
+    there = (theta + step).requires_grad_(True)
+    with torch.enable_grad():
+        value = value_of(there, batch)
+        (gradient,) = torch.autograd.grad(value, there, materialize_grads=True) if value.requires_grad else (None,)
+    if gradient is None:
+        return False
+    slope = float(gradient.double() @ step.double())
+    there = there.detach()
+    wide, narrow = (
+        float(plain_of(there + h * step, batch).double() - plain_of(there - h * step, batch).double()) / (2 * h)
+        for h in widths
+    )
+    noise = torch.finfo(value.dtype).eps * abs(float(value.detach())) / min(widths)
+    size = max(abs(slope), abs(narrow))
+    believed = abs(wide - narrow) <= _AGREE * abs(narrow) + noise and size > noise / _AGREE
+    return believed and abs(slope - narrow) > _APART * size
 
 
 def check_repeatable(plain_of: BatchLoss, theta: Tensor, batch: Any) -> None:

@@ -465,3 +465,37 @@ def test_a_part_cut_off_the_gradient_is_noted(cut: str) -> None:
 
     (note,) = Problem(network(), loss, (X, Y)).notes
     assert note.startswith("the gradient is not the derivative of the loss: .detach(), .data, state_dict()")
+
+
+class PartlyDetached(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.head = nn.Linear(10, 32), nn.Linear(10, 32), nn.Linear(32, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.relu(self.first(x)) * self.second(x).detach())
+
+
+def _of_kinks(seed: int) -> nn.Module:
+    if seed % 5:
+        return nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 4))
+    convolutions = nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 16, 3, padding=1), nn.ReLU()
+    return nn.Sequential(nn.Unflatten(1, (1, 2, 5)), *convolutions, nn.Flatten(), nn.Linear(32, 4))
+
+
+def _noted(make: Callable[[int], nn.Module], seeds: range) -> int:
+    """How many of some small random networks get a note of a gradient that is cut off."""
+    found = 0
+    for seed in seeds:
+        torch.manual_seed(seed)
+        rows = (64, 8, 500)[seed % 3]
+        found += bool(Problem(make(seed), CE, (torch.randn(rows, 10), torch.arange(rows) % 4)).notes)
+    return found
+
+
+def test_kinks_are_not_taken_for_a_cut() -> None:
+    assert _noted(_of_kinks, range(200)) == 0
+
+
+def test_a_detached_factor_is_noted() -> None:
+    assert _noted(lambda _seed: PartlyDetached(), range(20)) >= 10
