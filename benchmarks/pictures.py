@@ -61,18 +61,19 @@ class Picture:
 
     def from_level(self, count: int) -> float:
         """The largest miss of the prediction from count × count cells, in parts of the range."""
-        losses = self.full[0]
-        step = (len(losses) - 1) // (count - 1)
-        measured = np.zeros(losses.shape, dtype=bool)
+        truth = self._shown(self.full[0])
+        step = (len(truth) - 1) // (count - 1)
+        measured = np.zeros(truth.shape, dtype=bool)
         measured[::step, ::step] = True
-        truth = self._shown(losses)
-        return float(np.abs(self._shown(predict(losses, measured)) - truth).max() / np.ptp(truth))
+        return float(np.abs(predict(truth, measured) - truth).max() / np.ptp(truth))
 
     def judge(self, landscape: lw.Landscape) -> Verdict:
         """A landscape against every cell measured."""
         truth = self._shown(self.full[0])
         seen = float(np.ptp(truth))
         miss = np.abs(self._shown(landscape.surface()) - truth)
+        # Where a loss is predicted that has no logarithm.
+        miss[np.isnan(miss)] = np.inf
         told, recipe = landscape.error, landscape.recipe
         # The tolerance is relative to the range that was known when it was fixed.
         allowed = recipe.tolerance * (told.range or seen)
@@ -88,7 +89,8 @@ class Picture:
         )
 
     def _shown(self, losses: np.ndarray) -> np.ndarray:
-        return np.log(losses) if self.scale == "log" else losses
+        with np.errstate(invalid="ignore"):
+            return np.log(losses) if self.scale == "log" else losses
 
 
 @dataclass(frozen=True)
