@@ -111,7 +111,9 @@ class Curvature:
     counts the Ritz values below −``noise`` over one orthonormal basis, a lower bound for the number of negative
     eigenvalues (Cauchy interlacing); ``noise`` is the measured error of a Hessian-vector product. ``unseen_below`` is a
     one-sided statement (van Dorsselaer, Hochstenbach & van der Vorst 2000): with 99 % probability λ_min is not below
-    it; None after a warm start. ``method`` tells how the products were made.
+    it; None after a warm start. ``method`` tells how the products were made. ``converged`` tells whether all pairs have;
+    ``largest_converged`` and ``smallest_converged`` of each one whether it has and nothing is hidden beyond it, so that
+    a Ritz value can be an eigenvalue before the run has ended; empty in files of before.
     """
 
     largest: tuple[float, ...]
@@ -124,6 +126,14 @@ class Curvature:
     converged: bool
     unseen_below: float | None = None
     method: str | None = None
+    largest_converged: tuple[bool, ...] = ()
+    smallest_converged: tuple[bool, ...] = ()
+
+    @property
+    def ends_converged(self) -> tuple[bool, bool]:
+        """Whether the outermost values are λ_max and λ_min; where that was not told pair by pair, whether all converged."""
+        largest, smallest = self.largest_converged, self.smallest_converged
+        return (largest[0] if largest else self.converged), (smallest[0] if smallest else self.converged)
 
     def error(self, residual: float) -> float:
         """How far a Ritz value with this residual norm may be off: no value is better than the products it is made of."""

@@ -60,6 +60,8 @@ curvatures = st.builds(
     num_matvecs=counts,
     converged=st.booleans(),
     unseen_below=maybe,
+    largest_converged=st.lists(st.booleans(), max_size=3).map(tuple),
+    smallest_converged=st.lists(st.booleans(), max_size=3).map(tuple),
 )
 recipes = st.builds(
     Recipe,
@@ -351,6 +353,27 @@ def test_newer_formats_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         simple().save(tmp_path / "net.npz")
     with pytest.raises(ValueError, match="expected format version 1 or older, got 99; upgrade landscape_widget"):
         load(tmp_path / "net.npz")
+
+
+@pytest.mark.parametrize("converged", [True, False])
+def test_files_that_do_not_tell_pair_by_pair_what_has_converged_are_read(converged: bool, tmp_path: Path) -> None:
+    curvature = Curvature(
+        (2.0, 1.0), (0.0, 0.5), (-1.0,), (0.1,), 1, 0.0, 9, converged, None, "", (True, False), (False,)
+    )
+    recipe = dataclasses.replace(simple().recipe, curvature=curvature)
+    path = tmp_path / "net.npz"
+    simple(recipe=recipe).save(path)
+    loaded = load(path).recipe.curvature
+    assert loaded == curvature
+    assert loaded.ends_converged == (True, False)
+    held = members(path)
+    header = json.loads(held["header"].tobytes())
+    for name in ("largest_converged", "smallest_converged"):
+        del header["recipe"]["curvature"][name]
+    np.savez(path, **(held | {"header": encoded(header)}))
+    older = load(path).recipe.curvature
+    assert older is not None
+    assert older.ends_converged == (converged, converged)
 
 
 def test_wrong_shapes_are_refused() -> None:

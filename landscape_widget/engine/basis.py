@@ -68,10 +68,11 @@ class Basis:
 
     @full_precision()
     def combine(self, weights: Tensor) -> Tensor:
-        """W Q for weights of shape (k, size): k new vectors, shape (k, n)."""
+        """W Q for weights of shape (k, l): k new vectors, shape (k, n), of the first l rows."""
         weights = weights.to(self._like)
         made = torch.zeros((len(weights), self.num_entries), dtype=self.dtype, device=self.device)
-        for block, part in zip(self._rows(), weights.split(self._lengths(), dim=1), strict=True):
+        rows = weights.shape[1]
+        for block, part in zip(self._rows(rows), weights.split(self._lengths(rows), dim=1), strict=True):
             made.addmm_(part, block)
         return made
 
@@ -94,6 +95,10 @@ class Basis:
     def matrix(self) -> Tensor:
         """A copy of Q, shape (size, n)."""
         return torch.cat(list(self._rows()))
+
+    def truncate(self, size: int) -> None:
+        """Keep the first rows only; their storage stays."""
+        self.size = size
 
     def clear(self) -> None:
         """Free the storage."""

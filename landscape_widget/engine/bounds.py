@@ -46,8 +46,8 @@ def unseen_below(state: LanczosState) -> float | None:
     return lowest - distance - state.noise
 
 
-def nothing_hidden(state: LanczosState, k: int, margins: np.ndarray) -> bool:
-    """Whether eigenvalues beyond or between the k Ritz values of each end are ruled out, up to the margins.
+def nothing_hidden(state: LanczosState, k: int, margins: np.ndarray) -> np.ndarray:
+    """Of the k Ritz values of each end, whether eigenvalues beyond it, or between it and those further out, are ruled out.
 
     A residual certifies *an* eigenvalue: a pair can converge to the second of two before the start vector's small part
     in the first has grown. Here that part is given the time to have grown.
@@ -56,27 +56,46 @@ def nothing_hidden(state: LanczosState, k: int, margins: np.ndarray) -> bool:
     ----------
     margins
         Shape (m,): how far from each Ritz value an eigenvalue counts as another one.
+
+    Returns
+    -------
+    array of bool
+        Shape (2k,), from the outside inwards: the largest ones, then the smallest.
     """
-    if state.size == state.origin:
-        # The subspace is invariant: it holds all that its random vector has a part in.
-        return True
+    if _is_invariant(state):
+        # The subspace holds all that its random vector has a part in.
+        return np.ones(2 * k, dtype=bool)
     values = state.ritz()[0]
     margins = _HIDDEN_TOLERANCES * margins
-    low, high = np.arange(k), np.arange(state.size - k, state.size)[::-1]
-    points = [*_between(values[low] - margins[low], values[low] + margins[low])]
-    points += [-x for x in _between(-values[high] - margins[high], -values[high] + margins[high])]
     # Half of the square of a warm start's vector is random.
     threshold = _threshold(state.basis.num_entries, _HIDDEN) + np.log(2) * state.warm
-    return bool(_growth(state.cycles, np.array(points)).min() >= threshold)
+    ruled_out = []
+    for sign, picked in ((-1, np.arange(state.size - k, state.size)[::-1]), (1, np.arange(k))):
+        outside, inside = sign * values[picked] - margins[picked], sign * values[picked] + margins[picked]
+        # Just outside each value, and just inside its outer neighbor: no room is between them where the two have met.
+        inside = np.r_[outside[0], inside[:-1]]
+        growth = _growth(state.cycles, sign * np.r_[outside, inside]).reshape(2, k).min(axis=0)
+        growth[1:][inside[1:] >= outside[1:]] = np.inf
+        ruled_out.append(np.logical_and.accumulate(growth >= threshold))
+    return np.concatenate(ruled_out)
 
 
-def _between(outside: np.ndarray, inside: np.ndarray) -> list[float]:
-    """The points just outside each value, and just inside its outer neighbour's, where the two have not met."""
-    points = [outside[0]]
-    for i in range(1, len(outside)):
-        if inside[i - 1] < outside[i]:
-            points += [inside[i - 1], outside[i]]
-    return points
+def absent(state: LanczosState, values: np.ndarray, margins: np.ndarray) -> np.ndarray:
+    """Whether eigenvectors of these eigenvalues, to within the margins, are ruled out in what a run is not kept out of.
+
+    All of shape (v,); margins are as in :func:`nothing_hidden`.
+    """
+    far = np.asarray((np.abs(state.ritz()[0][:, None] - values) > margins).all(axis=0))
+    if _is_invariant(state):
+        return far
+    points = np.concatenate([values - margins, values, values + margins])
+    growth = _growth(state.cycles, points).reshape(3, -1).min(axis=0)
+    return far & (growth >= _threshold(state.basis.num_entries, _HIDDEN))
+
+
+def _is_invariant(state: LanczosState) -> bool:
+    """Whether the subspace is invariant, so that a new random vector comes next; just after a restart it looks so, too."""
+    return state.size == state.origin and not state.chain
 
 
 def _threshold(n: int, probability: float) -> float:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from landscape_widget.engine import bounds, lanczos, ritz
+from landscape_widget.engine import bounds, copies, lanczos, ritz
 from landscape_widget.engine.arguments import (
     check_count,
     check_number,
@@ -20,10 +20,12 @@ from landscape_widget.engine.arguments import (
 from landscape_widget.engine.lanczos import LanczosState
 from landscape_widget.engine.operators import Hessian
 from landscape_widget.engine.problem import Problem
-from landscape_widget.engine.ritz import RitzPairs
+from landscape_widget.engine.ritz import Beside, RitzPairs
 from landscape_widget.engine.streams import other_stream
 from landscape_widget.keywords import hinted
 from landscape_widget.landscape import Curvature, Direction
+
+Found = TypeVar("Found")
 
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 # What the basis takes at most unless more are wanted.
@@ -38,6 +40,7 @@ class _Run:
 
     hessian: Hessian
     state: LanczosState
+    seed: int
     tol: float
     max_basis: int | None
 
@@ -109,8 +112,9 @@ class HessianDirections:
 
     def _direction(self, pairs: RitzPairs, i: int, end: str) -> Direction:
         if end == "largest":
-            symbol = "λ" + str(i + 1).translate(_SUBSCRIPTS)
+            symbol, converged = "λ" + str(i + 1).translate(_SUBSCRIPTS), self.summary.largest_converged
         else:
+            converged = self.summary.smallest_converged
             symbol = "λₙ" if i == 0 else "λₙ₋" + str(i).translate(_SUBSCRIPTS)
         rank = "" if i == 0 else f"{_ordinal(i + 1)} "
         return Direction(
@@ -121,7 +125,7 @@ class HessianDirections:
             vector=pairs.vectors[i],
             curvature=float(pairs.values[i]),
             residual=float(pairs.residual_norms[i]),
-            converged=bool(pairs.converged[i]),
+            converged=converged[i],
             preliminary=self.preliminary,
         )
 
@@ -150,8 +154,8 @@ def hessian_directions(
     seed
         Of the random start vector; the same seed gives the same result.
     max_matvecs
-        Budget of products for Lanczos (2k more compute the residuals); what is there when it is spent is returned with
-        its residuals and ``converged`` false.
+        Budget of products for Lanczos, looking for copies included (2k more compute the residuals); what is there when
+        it is spent is returned with its residuals and ``converged`` false.
     max_basis
         Vectors of length n kept at most; a full basis is replaced by the outer half of its Ritz vectors (thick
         restart, Wu & Simon 2000). By default as many as 1 GiB holds, but at least 4k + 20. Besides it the run takes 2
@@ -182,6 +186,10 @@ def hessian_directions(
     residual. So the run ends only when, besides, an eigenvalue beyond or between the wanted ones by more than five
     tolerances would have shown, but for one random start in a thousand.
 
+    Of an eigenvalue that repeats one start vector has a part in one eigenvector only. So another random vector then
+    looks for copies: where there are none, in about four products, eight or an eighth of the run's at most; where there
+    are, they take their places among the pairs.
+
     Examples
     --------
     >>> import landscape_widget as lw
@@ -189,6 +197,9 @@ def hessian_directions(
     >>> pairs = lw.hessian_directions(examples.quadratic([10.0, 9.0, 1.0, -1.0]), k=1)
     >>> round(float(pairs.largest.values[0]), 6), round(float(pairs.smallest.values[0]), 6)
     (10.0, -1.0)
+    >>> pairs = lw.hessian_directions(examples.toy_saddle(n=500, m=550), k=2)  # many of +1 and of −1
+    >>> [round(float(value), 6) for value in pairs.largest.values], pairs.largest.isolated.tolist()
+    ([1.0, 1.0], [False, False])
     """
     *_, make = iter_hessian_directions(
         problem,
@@ -229,7 +240,7 @@ def iter_hessian_directions(
     # Earlier vectors of the same seed were made of its first random vector, which would not be a fresh one.
     first = seed if near is None else other_stream(seed, "warm start")
     state = lanczos.start(problem.point, first, max_basis=capacity, near=near)
-    yield from _advance(_Run(Hessian(problem), state, tol, max_basis), k, max_matvecs)
+    yield from _advance(_Run(Hessian(problem), state, seed, tol, max_basis), k, max_matvecs)
 
 
 def iter_extended(
@@ -260,33 +271,51 @@ def _advance(run: _Run, k: int, max_matvecs: int) -> Iterator[Callable[[], Hessi
     def preliminary() -> HessianDirections:
         return _result(run, ritz.ends(state, k, tol), preliminary=True)
 
+    left = max_matvecs
     for _ in ritz.run(hessian, state, k, tol=tol, max_matvecs=max_matvecs):
+        left -= 1
         yield preliminary
-    verification = ritz.verified(hessian, state, k, tol)
-    while True:
-        try:
-            next(verification)
-        except StopIteration as end:
-            final = _result(run, end.value, preliminary=False)
-            break
-        yield preliminary
+    beside = Beside.nothing(state, k, unique=False)
+    if ritz.has_converged(state, k, tol):
+        seed = other_stream(run.seed, "copies")
+        looking = copies.search(hessian, state, k, tol=tol, seed=seed, max_matvecs=left)
+        beside = yield from _showing(looking, preliminary)
+    pairs = yield from _showing(ritz.verified(hessian, state, k, tol, beside), preliminary)
+    final = _result(run, pairs, preliminary=False)
     hessian.release()
     yield lambda: final
 
 
+Shown = Callable[[], HessianDirections]
+
+
+def _showing(steps: Generator[None, None, Found], shown: Shown) -> Generator[Shown, None, Found]:
+    """The result of steps, with something to show after each."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+        yield shown
+
+
 def _result(run: _Run, pairs: ritz.BothEnds, *, preliminary: bool) -> HessianDirections:
     (largest, smallest), state = pairs, run.state
+    settled = ritz.settled(state, len(largest), run.tol)
     summary = Curvature(
         largest=tuple(largest.values.tolist()),
         largest_residuals=tuple(largest.residual_norms.tolist()),
         smallest=tuple(smallest.values.tolist()),
         smallest_residuals=tuple(smallest.residual_norms.tolist()),
-        num_negative=state.num_negative,
+        # One orthonormal basis is that of the run, another the pairs', which can hold copies that the run does not.
+        num_negative=max(state.num_negative, int((smallest.values < -state.noise).sum())),
         noise=state.noise,
         num_matvecs=run.hessian.num_matvecs,
         converged=bool(largest.converged.all() and smallest.converged.all()),
         unseen_below=bounds.unseen_below(state),
         method=run.hessian.method,
+        largest_converged=tuple((largest.converged & settled[: len(largest)]).tolist()),
+        smallest_converged=tuple((smallest.converged & settled[len(largest) :]).tolist()),
     )
     return HessianDirections(largest, smallest, summary, preliminary, [] if preliminary else [run])
 

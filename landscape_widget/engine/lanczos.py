@@ -52,6 +52,12 @@ class LanczosState:
     generator: torch.Generator
     warm: bool = False
     """Whether the start vector held earlier vectors besides the random one."""
+    locked: int = 0
+    """Rows of the basis in front that are not of this run."""
+    kept_out: Tensor | None = None
+    """Shape (c, locked), orthonormal: combinations of these rows that the run is orthogonal to."""
+    outer_norm: float = 0.0
+    """‖H‖ as the run knows that these rows are of: its products have that one's round-off."""
     alpha: list[float] = field(default_factory=list)
     beta: list[float] = field(default_factory=list)
     sigma: np.ndarray = field(default_factory=lambda: np.empty(0))
@@ -70,8 +76,8 @@ class LanczosState:
 
     @property
     def size(self) -> int:
-        """Vectors in the basis; fewer than products after a thick restart."""
-        return self.basis.size
+        """Vectors of this run in the basis; fewer than products after a thick restart."""
+        return len(self.alpha)
 
     @property
     def cycles(self) -> list[Cycle]:
@@ -104,13 +110,19 @@ class LanczosState:
         return self._ritz[1:]
 
     def residuals(self) -> np.ndarray:
-        """‖Hy − μy‖ = β |s_m| of every Ritz pair, shape (m,), by the recurrence."""
-        return np.abs(self.beta[self.size - 1] * self.ritz()[1][-1])
+        """‖Hy − μy‖ of every Ritz pair, shape (m,), by the recurrence: β |s_m|, or the coupling to the next vector just after a restart.
+
+        Of a run that stands behind locked rows it is what is orthogonal to them.
+        """
+        vectors = self.ritz()[1]
+        if self.size == len(self.sigma):
+            return np.abs(self.sigma @ vectors)
+        return np.abs(self.beta[self.size - 1] * vectors[-1])
 
     @property
     def norm(self) -> float:
         """An estimate of ‖H‖₂ from below: the largest |Ritz value|."""
-        return float(np.abs(self.ritz()[0]).max())
+        return max(self.outer_norm, float(np.abs(self.ritz()[0]).max()))
 
     @property
     def noise(self) -> float:
@@ -161,8 +173,8 @@ def step(operator: SymmetricOperator, state: LanczosState) -> None:
     Full reorthogonalization, twice (Parlett 1998, §6.9: "twice is enough"), keeps the basis orthogonal to round-off,
     so that no ghost copies of converged Ritz values appear.
     """
-    if state.size == state.basis.capacity:
-        _restart(state)
+    if state.basis.size == state.basis.capacity:
+        restart(state)
     m, kept = state.size, len(state.sigma)
     product = (operator @ state.next).detach()
     if not bool(torch.isfinite(product).all()):
@@ -172,18 +184,19 @@ def step(operator: SymmetricOperator, state: LanczosState) -> None:
     state.basis.append(state.next)
     state.num_matvecs += 1
     overlaps = state.basis.overlaps(product)
-    known = overlaps[:m].double().cpu().numpy()
-    state.alpha.append(float(overlaps[m]))
+    *known, alpha = overlaps[state.locked :].double().tolist()
+    known = np.array(known)
+    state.alpha.append(alpha)
     if kept and m == kept:
         known = known - state.sigma
     else:
         known = known[:-1]
     if len(known):
         state.asymmetry = max(state.asymmetry, float(np.abs(known).max()))
-    product = state.basis.subtract_(product, overlaps)
+    product = state.basis.subtract_(product, _to_subtract(state, overlaps))
     beta = float(product.norm())
     # At round-off of the products what is left is noise, not a new direction: the subspace is invariant.
-    scale = max(map(abs, [*state.alpha, *state.beta, *state.sigma]))
+    scale = max(map(abs, [*state.alpha, *state.beta, *state.sigma, state.outer_norm]))
     round_off = _ROUND_OFF * torch.finfo(product.dtype).eps * scale
     if beta > round_off:
         state.beta.append(beta)
@@ -195,11 +208,43 @@ def step(operator: SymmetricOperator, state: LanczosState) -> None:
         state.first_chain = state.cycles, float(state.ritz()[0][0])
     state.beta[-1] = 0.0
     state.chain, state.origin = [], state.size
-    if state.size < operator.shape[0]:
+    if state.basis.size < operator.shape[0]:
         state.next = _random_unit(state)
 
 
-def _restart(state: LanczosState) -> None:
+def beside(state: LanczosState, pairs: np.ndarray, others: Tensor, generator: torch.Generator) -> LanczosState:
+    """A run from a new random vector in what is orthogonal to some Ritz vectors of another and to further vectors, of shape (c, n).
+
+    It stands behind these in the same basis, so that the first one must not go on before :func:`leave`. What it finds
+    is of the operator as projected there; an eigenvector that the first run's start has no part in lies there whole.
+
+    Parameters
+    ----------
+    pairs
+        Which Ritz pairs.
+    """
+    for vector in others:
+        state.basis.append(vector)
+    rows = torch.as_tensor(state.ritz()[1][:, pairs].T.copy())
+    kept_out = torch.block_diag(rows, torch.eye(len(others), dtype=rows.dtype, device=rows.device))
+    other = LanczosState(
+        state.basis,
+        torch.empty(0),
+        generator,
+        locked=state.basis.size,
+        kept_out=kept_out.to(dtype=state.basis.dtype, device=state.basis.device),
+        outer_norm=state.norm,
+    )
+    other.next = _random_unit(other)
+    return other
+
+
+def leave(state: LanczosState) -> None:
+    """Take off the basis what stands behind a run."""
+    state.basis.truncate(state.size)
+
+
+def restart(state: LanczosState) -> None:
     """Shrink the basis to half its capacity: the outer Ritz vectors of both ends (Wu & Simon 2000).
 
     How many are kept does not depend on how many are wanted, so that asking for more later continues the same run.
@@ -216,7 +261,7 @@ def _restart(state: LanczosState) -> None:
 
 
 def _random_unit(state: LanczosState) -> Tensor:
-    """A random unit vector orthogonal to the basis; drawn on the CPU so that every device gets the same."""
+    """A random unit vector orthogonal to a run; drawn on the CPU so that every device gets the same."""
     basis = state.basis
     vector = torch.randn(basis.num_entries, generator=state.generator, dtype=torch.float64, device="cpu")
     vector = vector.to(dtype=basis.dtype, device=basis.device)
@@ -224,6 +269,14 @@ def _random_unit(state: LanczosState) -> Tensor:
 
 
 def _orthonormal(state: LanczosState, vector: Tensor) -> Tensor:
-    """The part of a vector orthogonal to the basis, normalized; in place."""
-    state.basis.subtract_(vector, state.basis.overlaps(vector))
+    """The part of a vector orthogonal to a run and to what it is kept out of, normalized; in place."""
+    state.basis.subtract_(vector, _to_subtract(state, state.basis.overlaps(vector)))
     return vector.div_(float(vector.norm()))
+
+
+def _to_subtract(state: LanczosState, overlaps: Tensor) -> Tensor:
+    """What to subtract of each row of the basis for a vector to be orthogonal to a run and to what it is kept out of."""
+    if state.kept_out is None:
+        return overlaps
+    locked, own = overlaps[: state.locked], overlaps[state.locked :]
+    return torch.cat([state.kept_out.T @ (state.kept_out @ locked), own])

@@ -148,14 +148,16 @@ def _curvature(recipe: Recipe) -> str:
     gradient = "" if recipe.gradient_norm is None else f"‖∇L‖ = {number(recipe.gradient_norm)}"
     if curvature is None:
         return f"{gradient}." if gradient else ""
-    names = ("λ_max =", "λ_min =") if curvature.converged else ("largest Ritz value", "smallest")
     largest = with_error(curvature.largest[0], curvature.error(curvature.largest_residuals[0]))
     smallest = with_error(curvature.smallest[0], curvature.error(curvature.smallest_residuals[0]))
-    state = "" if curvature.converged else "; not all converged: no eigenvalues yet"
-    ends = (
-        f"Hessian: {names[0]} {largest}, {names[1]} {smallest} "
-        f"({curvature.num_matvecs:,} Hessian-vector products{state})"
+    upper, lower = curvature.ends_converged
+    known = (
+        f"λ_max = {largest}" if upper else f"largest Ritz value {largest}",
+        f"λ_min = {smallest}" if lower else f"smallest Ritz value {smallest}",
     )
+    missing = ("no eigenvalues yet", "a Ritz value is no eigenvalue yet", "further ones are to come")[upper + lower]
+    state = "" if curvature.converged else f"; not all converged: {missing}"
+    ends = f"Hessian: {', '.join(known)} ({curvature.num_matvecs:,} Hessian-vector products{state})"
     return f"{ends}; {gradient}." if gradient else f"{ends}."
 
 

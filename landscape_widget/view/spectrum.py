@@ -161,16 +161,16 @@ def _end(key: str, density: SpectralDensity | None, curvature: Curvature | None)
     if curvature is None:
         text = "" if node is None else f"{relation} {number(node)}"
         return _entry(key, symbol, label, text, explained)
-    values, residuals = (
-        (curvature.largest, curvature.largest_residuals)
+    values, residuals, converged = (
+        (curvature.largest, curvature.largest_residuals, curvature.ends_converged[0])
         if upper
-        else (curvature.smallest, curvature.smallest_residuals)
+        else (curvature.smallest, curvature.smallest_residuals, curvature.ends_converged[1])
     )
     value, error = values[0], curvature.error(residuals[0])
     # A node beyond the Lanczos run's last value proves that this is not the end.
     if node is not None and sign * (node - value) > error + _SAME * max(abs(value), abs(node)):
         text = f"{relation} {number(node)}"
-    elif curvature.converged:
+    elif converged:
         text = with_error(value, error)
     else:
         text = f"{relation} {number(value)}, not converged yet"

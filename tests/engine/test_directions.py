@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from landscape_widget import Problem, examples, gradient_direction, hessian_directions, random_directions
-from landscape_widget.engine import lanczos, ritz
+from landscape_widget.engine import copies, lanczos, ritz
 from landscape_widget.engine.directions import as_direction, iter_extended, iter_hessian_directions
 from landscape_widget.engine.operators import Hessian
 from landscape_widget.engine.plane import Plane
+from landscape_widget.engine.streams import other_stream
 from landscape_widget.landscape import Direction
 
 from .problems import dense_hessian, make, slice_problem
@@ -120,14 +121,17 @@ def test_more_pairs_than_there_are_is_clipped_with_a_warning() -> None:
 
 
 def test_products_are_counted_with_those_that_verify() -> None:
-    """Each step of the run is a product, and so is each of the 2k pairs verified."""
+    """Each step of the run is a product, as is each one that looks for copies, and each of the 2k pairs verified."""
     problem = make("mlp").problem()
     state = lanczos.start(problem.point, seed=0)
     H = Hessian(problem)
     steps = sum(1 for _ in ritz.run(H, state, 2, tol=1e-2, max_matvecs=300))
     assert H.num_matvecs == state.num_matvecs == steps
+    seed = other_stream(0, "copies")
+    looked = sum(1 for _ in copies.search(H, state, 2, tol=1e-2, seed=seed, max_matvecs=300))
+    assert 4 <= looked <= 8
     pairs = hessian_directions(problem, k=2)
-    assert pairs.num_matvecs == pairs.summary.num_matvecs == steps + 4
+    assert pairs.num_matvecs == pairs.summary.num_matvecs == steps + looked + 4
 
 
 def test_preliminary_pairs_sharpen_to_the_final_ones() -> None:
@@ -147,9 +151,11 @@ def test_more_pairs_later_are_those_asked_for_at_once(make_problem: Any) -> None
     problem = make_problem()
     few = hessian_directions(problem, k=1, tol=1e-3)
     values, vectors = few.smallest.values.copy(), few.smallest.vectors.clone()
+    beside = few.num_matvecs - few._run[0].state.num_matvecs
     at_once, later = hessian_directions(problem, k=4, tol=1e-3), few.extend(4)
-    # Only what is missing is computed: besides, the first two pairs were verified.
-    assert later.num_matvecs == at_once.num_matvecs + 2
+    # Only what is missing is computed: besides, the first two pairs were verified, and copies of them looked for.
+    assert later.num_matvecs == at_once.num_matvecs + beside
+    assert 2 <= beside <= 10
     assert later.summary.unseen_below == at_once.summary.unseen_below
     for a, b in zip((later.largest, later.smallest), (at_once.largest, at_once.smallest), strict=True):
         np.testing.assert_allclose(a.values, b.values, rtol=1e-12, atol=1e-14)
@@ -166,8 +172,9 @@ def test_extension_goes_on_product_by_product_and_may_be_repeated() -> None:
     more = steps[-1]
     assert len(more.largest) == len(more.smallest) == 3
     # From either result the one run goes on; for fewer pairs it has gone far enough.
+    reached = more._run[0].state.num_matvecs
     again = few.extend(2)
-    assert again.num_matvecs == more.num_matvecs + 4
+    assert again._run[0].state.num_matvecs == reached
     np.testing.assert_allclose(again.largest.values, more.largest.values[:2], rtol=1e-6)
     assert more.extend(5).summary.converged
 
@@ -182,6 +189,41 @@ def test_what_was_released_cannot_be_extended() -> None:
     with pytest.raises(ValueError, match="got released or preliminary ones"):
         first.extend(2)
     assert pairs.smallest.values[0] == pytest.approx(-2)
+
+
+def test_each_pair_tells_for_itself_whether_it_has_converged() -> None:
+    """λ_max stands long before the edge of the bulk is sharp; that nothing is hidden beyond it is known, too."""
+    bulk = np.random.default_rng(0).uniform(-0.5, 0.5, 398)
+    problem = examples.quadratic([100.0, *bulk, -0.9], rotation_seed=0)
+    found = hessian_directions(problem, k=4, max_matvecs=22).summary
+    assert not found.converged
+    assert found.ends_converged == (True, True)
+    assert found.largest_converged == (True, False, False, False)
+    assert found.smallest_converged == (True, False, False, False)
+    for made in itertools.islice(iter_hessian_directions(problem, 4), 20):
+        pairs = made()
+        # A small residual alone tells of an eigenvalue, and not of which.
+        claimed = zip(pairs.summary.largest, pairs.summary.largest_converged, np.sort(bulk)[::-1], strict=False)
+        assert all(abs(value - exact) <= 1e-2 for value, converged, exact in list(claimed)[1:] if converged)
+
+
+def test_residuals_alone_do_not_make_a_pair_the_outermost_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start vector has next to no part in the outermost eigenvector: the residual of the next one vanishes first."""
+    start = lanczos.start
+
+    def unlucky(*args: Any, **settings: Any) -> lanczos.LanczosState:
+        state = start(*args, **settings)
+        state.next[0] = 1e-4  # of one start in five hundred
+        state.next /= state.next.norm()
+        return state
+
+    monkeypatch.setattr(lanczos, "start", unlucky)
+    problem = examples.quadratic([2.2, 2.0, *np.linspace(-1, 1, 500), -2.0])
+    seen = [made() for made in iter_hessian_directions(problem, 1)]
+    early = [p for p in seen if p.largest.converged[0] and p.largest.values[0] < 2.1]
+    assert len(early) > 2
+    assert not any(p.summary.ends_converged[0] or p.directions[0].converged for p in early)
+    assert seen[-1].summary.ends_converged == (True, True)
 
 
 def test_a_budget_that_was_spent_is_no_end() -> None:

@@ -241,6 +241,33 @@ class TestCells:
             "25 of 81 cells measured, the others predicted; largest error expected (an estimate): 0.03 (0.01 of the range)."
         ]
 
+    def test_both_relative_to_what_the_tolerance_is_of(self):
+        error = PredictionError(bound=3e-4, num_checked=158, expected_largest=0.01, range=5.0)
+        (sentence,) = self.cells(error)
+        assert sentence.endswith(
+            "are within 0.0003 (6·10⁻⁵ of the range) of the loss; "
+            "largest error expected (an estimate): 0.01 (0.002 of the range)."
+        )
+
+    @pytest.mark.parametrize(
+        ("display", "words"),
+        [
+            ({"scale": "log"}, "within 1 % (0.005 of the range of log-losses) of the loss"),
+            ({"clip": 3.0}, "within 0.00995 (0.005 of the range, losses cut off at 3) of the loss"),
+        ],
+    )
+    def test_errors_are_of_what_is_displayed(self, display: dict[str, Any], words: str):
+        measured = np.zeros((9, 9), bool)
+        measured[::2, ::2] = True
+        error = PredictionError(bound=np.log(1.01), num_checked=158, range=2.0)
+        shown = landscape(np.where(measured, self.LOSSES, np.nan), measured, error=error)
+        (sentence,) = [
+            s
+            for s in caption(dataclasses.replace(shown, recipe=dataclasses.replace(shown.recipe, **display)))
+            if "cells measured" in s
+        ]
+        assert words in sentence
+
     def test_predicted_ones_without_either(self):
         assert self.cells() == ["25 of 81 cells measured, the others predicted."]
 
@@ -279,6 +306,16 @@ class TestHessian:
         assert "largest Ritz value 2.84 ± 0.002" in sentence
         assert "not all converged: no eigenvalues yet" in sentence
         assert "λ" not in sentence
+
+    def test_an_end_that_has_converged_is_an_eigenvalue_before_the_others_are(self):
+        early = curvature(converged=False, largest_converged=(True, False), smallest_converged=(False, False))
+        sentence = caption(landscape(of=recipe(curvature=early)))[3]
+        assert "λ_max = 2.84 ± 0.002, smallest Ritz value −1 ± 0.01" in sentence
+        assert "not all converged: a Ritz value is no eigenvalue yet" in sentence
+        early = curvature(converged=False, largest_converged=(True, False), smallest_converged=(True, True))
+        sentence = caption(landscape(of=recipe(curvature=early)))[3]
+        assert "λ_max = 2.84 ± 0.002, λ_min = −1 ± 0.01" in sentence
+        assert "not all converged: further ones are to come" in sentence
 
     def test_a_gradient_alone(self):
         sentences = caption(landscape(of=recipe(curvature=None)))

@@ -114,6 +114,14 @@ class TestNumbers:
         alone = spectrum_entry(density([-3.0, 0.0, 7.0]), None, done=False)
         assert (text(alone, "lambda_max"), text(alone, "lambda_min")) == ("≥ 7", "≤ −3")
 
+    def test_an_end_that_has_converged_is_told_before_the_others_have(self):
+        early = dataclasses.replace(
+            CURVATURE, converged=False, largest_converged=(True, False), smallest_converged=(False, True)
+        )
+        entry = spectrum_entry(None, early, done=False)
+        assert text(entry, "lambda_max") == "2.84 ± 0.002"
+        assert text(entry, "lambda_min") == "≤ −1, not converged yet"
+
     def test_a_node_beyond_the_ends_that_were_found_is_told(self):
         entry = spectrum_entry(density([-3.0, 0.0, 2.8401]), CURVATURE, done=True)
         assert text(entry, "lambda_min") == "≤ −3"
