@@ -17,7 +17,14 @@ from landscape_widget.engine.operators import Hessian
 from landscape_widget.engine.probes import dot, finite_products, slice_size
 from landscape_widget.engine.problem import Problem
 from landscape_widget.landscape import is_round_off
-from landscape_widget.spectrum import DOMINANT, Estimate, RandomPlanes, SpectralDensity, spread_of_left_out
+from landscape_widget.spectrum import (
+    DOMINANT,
+    Estimate,
+    RandomPlanes,
+    SpectralDensity,
+    error_of_left_out,
+    spread_of_left_out,
+)
 
 KINDS = ("none", "unit", "filter", "layer")
 # Units of round-off within which a determinant is zero.
@@ -102,8 +109,8 @@ def iter_random_planes(
 def random_planes_from_density(density: SpectralDensity, num_planes: int = 10_000, *, seed: int = 0) -> RandomPlanes:
     """How often the slice on a Gaussian plane is curved up, both ways, or down: simulated from the spectrum alone.
 
-    Only the eigenvalues matter for Gaussian axes. Those beyond 5 % of ‖H‖_F are simulated one by one, N at quantiles of
-    the density, those of the bulk together, as their sums are normal. No further product is needed.
+    Only the eigenvalues matter for Gaussian axes. Those beyond 5 % of ‖H‖_F are simulated one by one, each the mean of
+    an N-th part of the density, those of the bulk together, as their sums are normal. No further product is needed.
 
     Parameters
     ----------
@@ -117,7 +124,7 @@ def random_planes_from_density(density: SpectralDensity, num_planes: int = 10_00
     Returns
     -------
     RandomPlanes
-        Errors are those of the simulation and, by the jackknife, of the density's probes.
+        Errors are those of the simulation and, by the jackknife, of the density's probes, whose bias is subtracted.
 
     Examples
     --------
@@ -146,12 +153,26 @@ def random_planes_from_density(density: SpectralDensity, num_planes: int = 10_00
             counts[i] += _signs(*spectrum.planes(draw), np.finfo(float).eps).sum(1)
     shares = counts / num_planes
     estimates = []
-    for share, others in zip(shares[0], shares[1:].T, strict=True):
+    for share, others in zip(_unbiased(shares), shares[1:].T, strict=True):
         simulation = _binomial_sem(share, num_planes)
         # One probe alone tells nothing of its error; where every pair is known there is none.
-        probes = spread_of_left_out(others) if left_out else (math.inf if density.num_probes else 0.0)
+        probes = error_of_left_out(others) if left_out else (math.inf if density.num_probes else 0.0)
         estimates.append(Estimate(float(share), math.hypot(simulation, probes), density.num_matvecs))
     return RandomPlanes("none", "density", *estimates)
+
+
+def _unbiased(shares: np.ndarray) -> np.ndarray:
+    """The shares of all probes, in row 0, less their bias as seen from the rows with one probe left out each (Quenouille 1956).
+
+    What a wrong number of eigenvalues of a kind does to a share is not linear in it: with few of them planes show one
+    kind too often.
+    """
+    all_probes, left_out = shares[0], shares[1:]
+    if not len(left_out):
+        return all_probes
+    corrected = np.maximum(all_probes - (len(left_out) - 1) * (left_out.mean(axis=0) - all_probes), 0.0)
+    # Still as many planes as there are.
+    return corrected * (all_probes.sum() / corrected.sum()) if corrected.any() else all_probes
 
 
 def random_planes_by_formula(trace_ratio: Estimate, dominance: float) -> RandomPlanes:
@@ -336,9 +357,8 @@ def _binomial_sem(share: float, count: int) -> float:
 
 @dataclass(frozen=True)
 class _Draw:
-    """What is random in a simulated plane: where in its quantile each eigenvalue lies, two normals for each, three for the bulk."""
+    """What is random in a simulated plane: two normals for each eigenvalue, three for the bulk."""
 
-    offsets: np.ndarray
     first: np.ndarray
     second: np.ndarray
     bulk: np.ndarray
@@ -346,7 +366,6 @@ class _Draw:
     @classmethod
     def of(cls, rng: np.random.Generator, planes: int, count: int) -> _Draw:
         return cls(
-            rng.random((planes, 1)),
             rng.standard_normal((planes, count)),
             rng.standard_normal((planes, count)),
             rng.standard_normal((3, planes)),
@@ -355,11 +374,9 @@ class _Draw:
 
 @dataclass(frozen=True)
 class _Spectrum:
-    """N eigenvalues as a step function of their position; the outer ones one by one, the rest by its two moments."""
+    """N eigenvalues: the outer ones one by one, the rest by its two moments."""
 
-    nodes: np.ndarray
-    ends: np.ndarray
-    positions: np.ndarray
+    values: np.ndarray
     trace: float
     norm: float
 
@@ -368,25 +385,26 @@ class _Spectrum:
         n, (below, above) = density.num_parameters, split
         ends = np.cumsum(density.weights) * n
         ends *= n / ends[-1]
+        # The i-th from below is the mean of the density's i-th N-th part: where weights are off by a part of an
+        # eigenvalue, so is one eigenvalue, and no plane gets one of a kind too many.
+        sums = np.r_[0.0, np.cumsum(np.diff(ends, prepend=0.0) * density.nodes)]
+        places = np.r_[np.arange(below), n - 1 - np.arange(above)]
+        low, high = (np.interp(places + i, np.r_[0.0, ends], sums) for i in (0, 1))
         # How much of each node lies between the outer ones.
         inner = np.diff(np.clip(np.r_[0.0, ends], below, n - above))
         return cls(
-            density.nodes,
-            ends,
-            np.r_[np.arange(below), n - 1 - np.arange(above)],
+            high - low,
             float(inner @ density.nodes),
             math.sqrt(float(inner @ density.nodes**2)),
         )
 
     def planes(self, draw: _Draw) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """A, B and C of each plane; the same draw gives nearly the same of nearly the same spectrum."""
-        picked = np.searchsorted(self.ends, self.positions + draw.offsets, side="right")
-        values = self.nodes[np.minimum(picked, len(self.nodes) - 1)]
         a, b, c = draw.bulk * self.norm * np.array([[math.sqrt(2)], [1.0], [math.sqrt(2)]])
         return (
-            a + self.trace + (values * draw.first**2).sum(1),
-            b + (values * draw.first * draw.second).sum(1),
-            c + self.trace + (values * draw.second**2).sum(1),
+            a + self.trace + draw.first**2 @ self.values,
+            b + (draw.first * draw.second) @ self.values,
+            c + self.trace + draw.second**2 @ self.values,
         )
 
 
