@@ -119,10 +119,12 @@ def told(batch: Any) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        error.add_note(f"raised for {describe(batch)}")
         words = in_words(error)
-        (error if words is None else words).add_note(f"raised for {describe(batch)}")
         if words is None:
             raise
+        for note in error.__notes__:
+            words.add_note(note)
         raise words from error
 
 

@@ -27,6 +27,13 @@ def tensors(batch: Any) -> list[Tensor]:
     return [as_tensor(leaf) for leaf in leaves(batch) if _is_numeric(leaf)]
 
 
+def has_tensors(batch: Any) -> bool:
+    """Whether there is any tensor inside a batch."""
+    if isinstance(batch, (tuple, list)) and any(isinstance(item, Tensor) for item in batch):
+        return True
+    return any(_is_numeric(leaf) for leaf in leaves(batch))
+
+
 def as_tensor(given: Tensor | np.ndarray) -> Tensor:
     """The tensor itself, or a copy of an array: torch knows neither negative strides nor foreign byte orders nor long doubles."""
     if isinstance(given, Tensor):

@@ -17,6 +17,10 @@ def own_modes() -> Iterator[None]:
 
     Also a decorator of functions, but not of generators: their steps are in whatever mode the caller is.
     """
+    if not torch.is_inference_mode_enabled() and not any(map(torch.is_autocast_enabled, _DEVICES)):
+        # Entered around every pass: the ordinary case costs next to nothing.
+        yield
+        return
     with ExitStack() as stack:
         if torch.is_inference_mode_enabled():
             # Leaving inference mode would switch gradients on as well.

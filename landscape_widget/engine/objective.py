@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from numbers import Real
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from landscape_widget.engine import criteria
 from landscape_widget.engine.calling import describe, in_short, in_words, misfit, of_two_arguments, takes_model, told
-from landscape_widget.engine.data import tensors
+from landscape_widget.engine.data import has_tensors
 from landscape_widget.engine.modes import own_modes
 
 _TARGET_KEYS = ("labels", "label", "targets", "target", "y")
@@ -26,7 +29,14 @@ class Objective:
     ) -> None:
         self._module = _LossModule(model, loss, takes_output)
         self.takes_output, self.rule = takes_output, rule
+        self.metrics: Mapping[str, Callable[..., Any]] = {}
+        """Further quantities by name, called as the loss is."""
         self._differentiates = self._by_parameters = False
+
+    @property
+    def differentiates(self) -> bool:
+        """Whether the loss takes gradients itself."""
+        return self._differentiates
 
     def on(self, model: nn.Module) -> Objective:
         """The same loss of another model, such as one in another precision; what the loss holds itself goes with it."""
@@ -34,6 +44,7 @@ class Objective:
         if isinstance(loss, nn.Module):
             loss = copy.deepcopy(loss).to(next(model.parameters()).dtype)
         twin = Objective(model, loss, self.takes_output, self.rule)
+        twin.metrics = self.metrics
         twin._differentiates, twin._by_parameters = self._differentiates, self._by_parameters
         return twin
 
@@ -53,6 +64,27 @@ class Objective:
                 named = {name: tensor.detach().requires_grad_() for name, tensor in named.items()}
             return self.value(named, batch).detach()
 
+    def measured(
+        self, batch: Any, named: Mapping[str, Tensor] | None = None, *, with_metrics: bool = False
+    ) -> list[Tensor]:
+        """The loss, and the metrics after it, from one pass of the model that leaves no graph; shape () each.
+
+        At the model's own parameters, or at others of these names. Modes are the caller's.
+        """
+        metrics = self.metrics if with_metrics else {}
+        with torch.set_grad_enabled(self._differentiates), told(batch):
+            if named is None:
+                values = self._module.quantities(batch, metrics)
+            else:
+                if self._by_parameters:
+                    named = {name: tensor.detach().requires_grad_() for name, tensor in named.items()}
+                parameters = {f"model.{name}": value for name, value in named.items()}
+                values = torch.func.functional_call(
+                    self._module, parameters, (batch,), {"metrics": metrics}, tie_weights=True
+                )
+            loss = _scalar(values[0])
+            return [loss, *map(_measured, metrics, values[1:], itertools.repeat(loss))] if metrics else [loss]
+
     def _needs_gradients(self, named: Mapping[str, Tensor], batch: Any) -> bool:
         try:
             self.plain(named, batch)
@@ -70,18 +102,7 @@ class Objective:
         TypeError, ValueError
             For a loss that is no real scalar, and for tensors that do not fit together.
         """
-        value = self.raw(named, batch)
-        if not isinstance(value, Tensor) or value.numel() != 1:
-            got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else in_short(value)
-            raise ValueError(
-                f"expected the loss as a scalar tensor, got {got}; use reduction='mean' or average over the batch"
-            )
-        if not value.is_floating_point():
-            raise ValueError(
-                f"expected the loss as a real floating-point number, got one of type {value.dtype}; "
-                "take .abs() or .real of complex values; what counts or picks (argmax, ==) has no gradient"
-            )
-        return value.reshape(())
+        return _scalar(self.raw(named, batch))
 
     def raw(self, named: Mapping[str, Tensor], batch: Any) -> Any:
         """What the user's loss returns, whatever it is."""
@@ -121,7 +142,14 @@ class _LossModule(nn.Module):
     def loss(self) -> Callable[..., Any]:
         return self._loss[0]
 
-    def forward(self, batch: Any, pieces: list[tuple[Any, slice]] | None = None) -> Any:
+    def forward(
+        self,
+        batch: Any,
+        pieces: list[tuple[Any, slice]] | None = None,
+        metrics: Mapping[str, Callable[..., Any]] | None = None,
+    ) -> Any:
+        if metrics is not None:
+            return self.quantities(batch, metrics)
         if not self._takes_output:
             return self._loss[0](self.model, batch)
         output, target = self.output_and_target(batch)
@@ -131,6 +159,16 @@ class _LossModule(nn.Module):
         aligned = isinstance(output, Tensor) and isinstance(target, Tensor) and output.shape[:1] == target.shape[:1]
         parted = [(output[rows], target[rows]) if aligned else self.output_and_target(piece) for piece, rows in pieces]
         return [self._compared(*pair) for pair in ((output, target), *parted)]
+
+    def quantities(self, batch: Any, metrics: Mapping[str, Callable[..., Any]]) -> list[Any]:
+        """What the loss and the metrics return; those of the model's output all see the same one."""
+        if not self._takes_output:
+            return [self._loss[0](self.model, batch), *_called(metrics, self.model, batch)]
+        output, target = self.output_and_target(batch)
+        loss = self._compared(output, target)
+        if not metrics:
+            return [loss]
+        return [loss, *_called(metrics, output.detach() if isinstance(output, Tensor) else output, target)]
 
     def _compared(self, output: Any, target: Any) -> Any:
         try:
@@ -144,14 +182,14 @@ class _LossModule(nn.Module):
     def output_and_target(self, batch: Any) -> tuple[Any, Any]:
         if batch is None:
             raise ValueError("expected data for criterion(output, target), got none; pass data=, or write loss(model)")
-        if isinstance(batch, Mapping) and tensors(batch):
-            output, target = self._of_mapping(batch)
-        elif isinstance(batch, (tuple, list)) and len(batch) >= 2 and tensors(batch):
+        if isinstance(batch, (tuple, list)) and len(batch) >= 2 and has_tensors(batch):
             *inputs, target = batch
             # ((x₁, x₂), y) and (x₁, x₂, y) both call model(x₁, x₂).
             if len(inputs) == 1 and isinstance(inputs[0], (tuple, list)):
                 inputs = list(inputs[0])
             output = self.model(*inputs)
+        elif isinstance(batch, Mapping) and has_tensors(batch):
+            output, target = self._of_mapping(batch)
         else:
             raise ValueError(
                 f"expected batches (input, target) for criterion(output, target), got {describe(batch)}; "
@@ -176,7 +214,7 @@ class _LossModule(nn.Module):
         known = _keywords(self.model)
         if known is not None:
             # File names and the like are not for the model.
-            inputs = {key: value for key, value in inputs.items() if key in known or tensors(value)}
+            inputs = {key: value for key, value in inputs.items() if key in known or has_tensors(value)}
             if len(inputs) == 1 and not known.issuperset(inputs):
                 return self.model(*inputs.values()), target
             foreign = [key for key in inputs if key not in known]
@@ -221,6 +259,45 @@ def resolve(model: nn.Module, loss: Callable[..., Any], first: Any) -> Objective
     raise TypeError(
         "expected a loss that can be called as criterion(output, target) or as loss(model, batch), "
         "but neither worked on the first batch: " + " / ".join(said)
+    )
+
+
+def _scalar(loss: Any) -> Tensor:
+    """What the loss returned, if it is a loss; shape ()."""
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else in_short(loss)
+        raise ValueError(
+            f"expected the loss as a scalar tensor, got {got}; use reduction='mean' or average over the batch"
+        )
+    if not loss.is_floating_point():
+        raise ValueError(
+            f"expected the loss as a real floating-point number, got one of type {loss.dtype}; "
+            "take .abs() or .real of complex values; what counts or picks (argmax, ==) has no gradient"
+        )
+    return loss if loss.dim() == 0 else loss.reshape(())
+
+
+def _called(metrics: Mapping[str, Callable[..., Any]], *given: Any) -> Iterator[Any]:
+    """What each metric returns; an error is told with the metric's name."""
+    for name, metric in metrics.items():
+        try:
+            yield metric(*given)
+        except Exception as error:
+            error.add_note(f"raised by the metric {name!r}")
+            raise
+
+
+def _measured(name: str, value: Any, like: Tensor) -> Tensor:
+    """What a metric returned, if it is a real scalar; shape (), float64."""
+    if isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex():
+        return value.detach().reshape(()).to(like.device, torch.float64)
+    if isinstance(value, (Real, np.bool_)):
+        return torch.full_like(like, float(value), dtype=torch.float64)
+    if isinstance(value, np.ndarray) and value.size == 1 and value.dtype.kind in "biuf":
+        return torch.full_like(like, float(value.item()), dtype=torch.float64)
+    got = f"a complex one, {value.dtype}" if isinstance(value, Tensor) and value.is_complex() else in_short(value)
+    raise ValueError(
+        f"expected the metric {name!r} as one real number for a batch, got {got}; average over the batch's samples"
     )
 
 

@@ -52,34 +52,22 @@ class Plane:
         _check(origin, directions)
         self.origin = origin
         self.directions = directions
-        axes = [torch.as_tensor(d.vector).detach().to(origin).reshape(-1) for d in directions]
-        for axis, direction in zip(axes, directions, strict=True):
-            if axis.shape != origin.shape:
-                raise ValueError(
-                    f"expected an axis of {origin.numel()} entries, got {axis.numel()} in {direction.label!r}"
-                )
-            if not bool(torch.isfinite(axis).all()) or not bool(axis.any()):
-                raise ValueError(f"expected an axis with finite entries that are not all zero, got {direction.label!r}")
-        self.axes = torch.stack(axes)
+        (first, length), (second, other) = (checked_axis(origin, direction) for direction in directions)
+        self.axes = torch.stack([first, second])
         """Shape (2, n)."""
-        a, b = (axis.double() for axis in axes)
-        self.norms: tuple[float, float] = (float(a.norm()), float(b.norm()))
-        for norm, direction in zip(self.norms, directions, strict=True):
-            if not _SHORTEST < norm < 1 / _SHORTEST:
-                raise ValueError(
-                    f"expected an axis of a norm between {_SHORTEST:.0e} and {1 / _SHORTEST:.0e}, got {norm:.2g} in "
-                    f"{direction.label!r}; give it another length"
-                )
-        self.cosine = float(a @ b) / math.prod(self.norms)
+        self._axes = self.axes.unbind()
+        self.norms: tuple[float, float] = length, other
+        self.cosine = float(first.double() @ second.double()) / math.prod(self.norms)
         if abs(self.cosine) > _PARALLEL:
             raise ValueError(
                 f"expected two different axes, got parallel ones (cosine {self.cosine:.6f}): "
                 f"{directions[0].label!r} and {directions[1].label!r}"
             )
 
-    def point(self, alpha: float, beta: float) -> Tensor:
-        """θ(α, β), shape (n,), always from the origin; θ(0, 0) is the origin bit for bit."""
-        return self.origin.add(self.axes[0], alpha=alpha).add_(self.axes[1], alpha=beta)
+    def point(self, alpha: float, beta: float, *, out: Tensor | None = None) -> Tensor:
+        """θ(α, β), shape (n,), always from the origin; θ(0, 0) is the origin bit for bit. Written into ``out`` where that is given."""
+        x, y = self._axes
+        return torch.add(self.origin, x, alpha=alpha, out=out).add_(y, alpha=beta)
 
     def coordinates(self, theta: Tensor) -> tuple[float, float, float]:
         """(α, β) of the point of the plane nearest to θ, and the distance of θ from the plane. Least squares in float64."""
@@ -87,6 +75,28 @@ class Plane:
         axes = self.axes.double()
         coordinates = torch.linalg.solve(axes @ axes.T, axes @ difference)
         return float(coordinates[0]), float(coordinates[1]), float((difference - coordinates @ axes).norm())
+
+
+def checked_axis(origin: Tensor, direction: Direction) -> tuple[Tensor, float]:
+    """A direction's vector as a tensor like the origin, shape (n,), and its norm.
+
+    Raises
+    ------
+    ValueError
+        For an axis that is zero, not finite, of another length than the origin or of a norm whose square float64 cannot hold.
+    """
+    axis = torch.as_tensor(direction.vector).detach().to(origin).reshape(-1)
+    if axis.shape != origin.shape:
+        raise ValueError(f"expected an axis of {origin.numel()} entries, got {axis.numel()} in {direction.label!r}")
+    if not bool(torch.isfinite(axis).all()) or not bool(axis.any()):
+        raise ValueError(f"expected an axis with finite entries that are not all zero, got {direction.label!r}")
+    norm = float(axis.double().norm())
+    if not _SHORTEST < norm < 1 / _SHORTEST:
+        raise ValueError(
+            f"expected an axis of a norm between {_SHORTEST:.0e} and {1 / _SHORTEST:.0e}, got {norm:.2g} in "
+            f"{direction.label!r}; give it another length"
+        )
+    return axis, norm
 
 
 def _check(origin: Any, directions: Any) -> None:

@@ -25,11 +25,24 @@ Named = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Weighting:
-    """The coefficients c_b, one for each batch; over how many samples they make the mean (None: not known); what to say of it."""
+    """The coefficients c_b, one for each batch; the number of samples in each (None: not known); what to say of them."""
 
     coefficients: list[float]
-    num_samples: int | None
+    sizes: list[int | None]
     notes: list[str]
+
+    @property
+    def num_samples(self) -> int | None:
+        """Over how many samples the mean is; None where a batch does not tell."""
+        return None if None in self.sizes else sum(filter(None, self.sizes))
+
+    @property
+    def shares(self) -> list[float]:
+        """What part of the samples each batch holds, of those that count; where a batch does not tell, by the coefficients."""
+        sizes = self.coefficients if None in self.sizes else self.sizes
+        counted = [float(size or 0) if c else 0.0 for size, c in zip(sizes, self.coefficients, strict=True)]
+        total = math.fsum(counted) or 1.0
+        return [count / total for count in counted]
 
 
 def weighting(
@@ -102,7 +115,7 @@ def weighting(
     if summed:
         notes.append(f"the summed loss is divided by {total:g} to give the mean")
     coefficients = [(1 / total if summed else w / total) if w else 0.0 for w in weights]
-    return Weighting(coefficients, None if None in sizes else sum(filter(None, sizes)), notes)
+    return Weighting(coefficients, sizes, notes)
 
 
 def _asked(batch_weight: Callable[[Any], float], batch: Any, number: int) -> float:
