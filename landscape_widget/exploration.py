@@ -35,6 +35,7 @@ def explore(
     device: Any = None,
     params: Any = None,
     batch_weight: Any = None,
+    metrics: Any = None,
     **settings: Any,
 ) -> LandscapeWidget:
     """The loss around a trained model as a surface to turn, refined while one looks.
@@ -61,7 +62,7 @@ def explore(
         Pause when no page has shown a sign of life for 150 s. By default under Voila, so that its kernels can be
         culled, and for what an earlier run of the same notebook cell made; otherwise an overnight run goes on with
         the tab closed.
-    device, params, batch_weight
+    device, params, batch_weight, metrics
         As in :class:`Problem`, where ``model`` is none.
     **settings
         First values of the widget's traits: ``resolution``, ``window``, ``zoom``, ``saddles``, ``log_scale``,
@@ -102,7 +103,8 @@ def explore(
     if not (pause_when_unseen is None or isinstance(pause_when_unseen, bool)):
         raise TypeError(f"expected pause_when_unseen as True, False or None, got {pause_when_unseen!r}")
     spans = as_spans(span)
-    problem = as_problem(model, loss, data, device=device, params=params, batch_weight=batch_weight)
+    given = {"device": device, "params": params, "batch_weight": batch_weight, "metrics": metrics}
+    problem = as_problem(model, loss, data, **given)
     plane = None if directions is None else as_plane(problem, directions)
     check_reach(problem, plane, spans)
     own = () if plane is None else _own(plane)

@@ -1,7 +1,7 @@
 """Prediction of unmeasured cells, level by level, by interpolating subdivision; numpy only.
 
-A grid of 2^k+1 points holds coarser grids of 2^j+1 points. Each level predicts the points that are new in the next
-one by the four-point rule of Deslauriers & Dubuc (1989), which reproduces cubics; where a cell is measured, measured
+A grid of 2^k+1 points holds coarser grids of 2^j+1 points (an axis of one point makes it a line, and holds no coarser
+one). Each level predicts the points that are new in the next one by the four-point rule of Deslauriers & Dubuc (1989), which reproduces cubics; where a cell is measured, measured
 minus predicted (the *detail coefficient*) is the local error of the prediction.
 """
 
@@ -60,13 +60,18 @@ def check_resolution(count: int) -> None:
 
 def num_levels(shape: tuple[int, int], coarsest: int = 2) -> int:
     """Number of levels of a grid whose coarsest has at most 2^coarsest + 1 points along each axis."""
-    return max(1, max(exponent(count) for count in shape) - coarsest + 1)
+    return max(1, max(_halvings(count) for count in shape) - coarsest + 1)
 
 
 def strides(shape: tuple[int, int], level: int, coarsest: int = 2) -> tuple[int, int]:
     """Distance of neighbouring points of a level along each axis, in cells of the full grid."""
-    row, column = (2 ** max(0, exponent(count) - coarsest - level) for count in shape)
+    row, column = (2 ** max(0, _halvings(count) - coarsest - level) for count in shape)
     return row, column
+
+
+def _halvings(count: int) -> int:
+    """How often the steps between so many points can be made twice as long; an axis of one point has none."""
+    return 0 if count == 1 else exponent(count)
 
 
 def level_mask(shape: tuple[int, int], level: int) -> np.ndarray:
@@ -86,33 +91,49 @@ def predict(values: np.ndarray, measured: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     values, measured
-        Shapes (b, a) with b and a of the form 2^k + 1.
+        Shapes (b, a) with b and a of the form 2^k + 1, or 1.
 
     Returns
     -------
     numpy.ndarray
         Shape (b, a), float64.
     """
+    # Of what is measured nothing is predicted, whatever the numbers of points.
+    return np.array(values, dtype=float) if measured.all() else predict_all(values, measured)[0]
+
+
+def predict_all(values: np.ndarray, measured: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The full grid as of :func:`predict`, and what was predicted for every cell, the measured ones too.
+
+    Where a cell is measured, measured minus predicted is its detail coefficient. Nothing predicts the coarsest level:
+    NaN there.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        Two arrays of shape (b, a), float64.
+    """
     full = np.where(measured, values, np.nan)
-    if measured.all():
-        return full
+    expected = np.full(full.shape, np.nan)
     shape = (values.shape[0], values.shape[1])
     row, column = strides(shape, 0)
     for level in range(1, num_levels(shape)):
         finer_row, finer_column = strides(shape, level)
         # Rows first on the old columns, then columns on all rows: the tensor product of the one-dimensional rule.
         if finer_row < row:
-            _fill(full[::finer_row, ::column], measured[::finer_row, ::column])
+            part = np.s_[::finer_row, ::column]
+            _fill(full[part], expected[part], measured[part])
         if finer_column < column:
-            _fill(full[::finer_row, ::finer_column].T, measured[::finer_row, ::finer_column].T)
+            part = np.s_[::finer_row, ::finer_column]
+            _fill(full[part].T, expected[part].T, measured[part].T)
         row, column = finer_row, finer_column
-    return full
+    return full, expected
 
 
-def _fill(values: np.ndarray, measured: np.ndarray) -> None:
-    """Predict the odd rows of ``values`` from the even ones, in place, where they are not measured."""
-    odd = midpoints(values[::2])
-    values[1::2] = np.where(measured[1::2], values[1::2], odd)
+def _fill(values: np.ndarray, expected: np.ndarray, measured: np.ndarray) -> None:
+    """Predict the odd rows of ``values`` from the even ones, in place; those that are measured stay."""
+    expected[1::2] = midpoints(values[::2])
+    values[1::2] = np.where(measured[1::2], values[1::2], expected[1::2])
 
 
 def midpoints(known: np.ndarray) -> np.ndarray:

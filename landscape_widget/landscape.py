@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
@@ -89,11 +90,12 @@ class CriticalPoint:
 class PredictionError:
     """How far predicted cells are from the loss.
 
-    ``bound`` is a loss difference: with confidence ``confidence`` at least ``share`` of the cells are within it
-    (Clopper & Pearson 1934, no exceedance among ``num_checked`` cells drawn at random after the refinement had
-    stopped). None where no such check was made yet. ``expected_largest`` is an estimate of the largest error, from
-    the misses seen when the last level was predicted before it was measured; 0, as is ``bound``, where every cell is
-    measured, and None before a level was predicted.
+    ``bound`` is a difference of losses as displayed (``Recipe.scale``: of losses, or of their natural logarithms): with
+    confidence ``confidence`` at least ``share`` of the cells are within it (Clopper & Pearson 1934, no exceedance
+    among ``num_checked`` cells drawn at random after the refinement had stopped). None where no such check was made
+    yet. ``expected_largest`` is an estimate of the largest error, from the misses of cells that were predicted before
+    they were measured; 0, as is ``bound``, where every cell is measured, and None before a level was predicted.
+    ``range`` is that of the displayed losses on the level of 17 × 17, to which the tolerance is relative.
     """
 
     bound: float | None = None
@@ -101,6 +103,7 @@ class PredictionError:
     share: float = 0.98
     num_checked: int = 0
     expected_largest: float | None = None
+    range: float | None = None
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,9 @@ def is_round_off(gradient_norm: float, noise: float, theta_norm: float) -> bool:
 class Recipe:
     """How a landscape was made, in full: enough to caption it and to make it again.
 
-    Norms are Euclidean over the chosen parameters; ``spans`` are half-widths in coordinates of the axes.
+    Norms are Euclidean over the chosen parameters; ``spans`` are half-widths in coordinates of the axes. ``scale`` and
+    ``clip`` tell how the losses were meant to be displayed when ``tolerance`` was asked for, as in
+    :func:`landscape_widget.survey`; ``strategy`` how cells were evaluated.
     """
 
     directions: tuple[Direction, Direction]
@@ -184,6 +189,9 @@ class Recipe:
     data_digest: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    scale: str = "linear"
+    clip: float | None = None
+    strategy: str = ""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -205,6 +213,11 @@ class Landscape:
         How far the predicted cells may be off.
     recipe
         How it was made.
+    metrics
+        Further quantities by name, each of shape (b, a), meaningful only where ``measured``.
+    sem
+        Standard errors of the losses less that at the centre, shape (b, a), where they come from a part of the data
+        (``recipe.num_samples`` of them); None where they come from all.
 
     Raises
     ------
@@ -229,6 +242,8 @@ class Landscape:
     recipe: Recipe
     critical: tuple[CriticalPoint, ...] = ()
     error: PredictionError = PredictionError()
+    metrics: Mapping[str, np.ndarray] = field(default_factory=dict)
+    sem: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if np.ndim(self.alphas) != 1 or np.ndim(self.betas) != 1:
@@ -241,11 +256,14 @@ class Landscape:
                 f"expected losses and measured of shape (len(betas), len(alphas)) = {shape}, "
                 f"got {np.shape(self.losses)} and {np.shape(self.measured)}"
             )
+        for name, array in {**self.metrics, **({} if self.sem is None else {"sem": self.sem})}.items():
+            if np.shape(array) != shape:
+                raise ValueError(f"expected {name} of shape (len(betas), len(alphas)) = {shape}, got {np.shape(array)}")
         for name, dtype in (("alphas", float), ("betas", float), ("losses", float), ("measured", bool)):
-            # A view, so that the arrays that came in stay writeable for whoever made them.
-            array = np.asarray(getattr(self, name), dtype=dtype).view()
-            array.flags.writeable = False
-            object.__setattr__(self, name, array)
+            object.__setattr__(self, name, _frozen(getattr(self, name), dtype))
+        metrics = {str(name): _frozen(array, float) for name, array in self.metrics.items()}
+        object.__setattr__(self, "metrics", MappingProxyType(metrics))
+        object.__setattr__(self, "sem", None if self.sem is None else _frozen(self.sem, float))
 
     def __repr__(self) -> str:
         """One line: arrays and recipe would fill a screen."""
@@ -276,8 +294,8 @@ class Landscape:
 
     @property
     def complete(self) -> bool:
-        """Whether every cell is measured or predicted within a checked error."""
-        return bool(self.measured.all()) or self.error.bound is not None
+        """Whether every cell is measured on all data, or predicted within a checked error."""
+        return self.sem is None and (bool(self.measured.all()) or self.error.bound is not None)
 
     def save(self, path: str | os.PathLike[str], *, keep_directions: bool = False) -> None:
         """Write arrays and one JSON header, no pickle.
@@ -306,6 +324,8 @@ class Landscape:
             "betas": self.betas,
             "losses": self.losses,
             "measured": self.measured,
+            **{f"metric_{number}": array for number, array in enumerate(self.metrics.values())},
+            **({} if self.sem is None else {"sem": self.sem}),
         }
         if keep_directions:
             for number, direction in enumerate(self.recipe.directions):
@@ -320,6 +340,7 @@ class Landscape:
             ),
             "critical": [_plain(point) for point in self.critical],
             "error": _plain(self.error),
+            "metrics": list(self.metrics),
         }
         with Path(path).open("wb") as file:
             np.savez_compressed(file, header=np.frombuffer(json.dumps(header).encode(), dtype=np.uint8), **arrays)
@@ -413,7 +434,16 @@ def _assembled(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> L
         recipe=Recipe(**_tuples(recipe)),
         critical=tuple(CriticalPoint(**point) for point in header["critical"]),
         error=PredictionError(**header["error"]),
+        metrics={name: arrays[f"metric_{number}"] for number, name in enumerate(header.get("metrics", ()))},
+        sem=arrays.get("sem"),
     )
+
+
+def _frozen(array: Any, dtype: type) -> np.ndarray:
+    """As an array that nobody writes to: a view, so that what came in stays writeable for whoever made it."""
+    view = np.asarray(array, dtype=dtype).view()
+    view.flags.writeable = False
+    return view
 
 
 def _plain(value: Any) -> Any:

@@ -52,16 +52,20 @@ class Planes:
             survey = exchanged.transposed()
         if survey is None:
             assert self.facts is not None
-            known = next((s.spans for k, s in self._surveys.items() if k[:3] == key[:3] and s.prepared), None)
+            others = [s for k, s in self._surveys.items() if k[:3] == key[:3] and s.prepared]
+            known = others[0].spans if others else self._given.get(key[:3])
             survey = self.new(
                 (self.directions[x], self.directions[y]),
                 self.facts,
                 resolution=resolution,
                 tolerance=self.tolerance,
                 window=window,
-                spans=known or self._given.get(key[:3]),
+                spans=known,
                 zoom=zoom,
             )
+            # Wider and narrower windows have cells in common.
+            for other in others:
+                survey.absorb(other)
         if survey.grid.shape != (resolution, resolution):
             survey.set_resolution((resolution, resolution))
         # Last used last; the oldest goes first.

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from landscape_widget.background import SpectrumJob
+from landscape_widget.display import Display
 from landscape_widget.engine.differentiability import NoSecondDerivativeError
 from landscape_widget.engine.directions import (
     HessianDirections,
     gradient_direction,
     iter_hessian_directions,
 )
-from landscape_widget.engine.plane_survey import facts
+from landscape_widget.engine.plane_survey import PlaneSurvey, facts
+from landscape_widget.engine.preview import iter_preview
 from landscape_widget.engine.problem import Problem
 from landscape_widget.engine.threads import choose_num_threads, num_threads
 from landscape_widget.landscape import Direction
@@ -33,6 +35,8 @@ _log = logging.getLogger(__name__)
 # After so many seconds of Lanczos a first picture is drawn along the axes as they stand, if they have not converged
 # by then.
 _PRELIMINARY_AFTER, _PRELIMINARY_RESOLUTION = 0.3, 5
+# Of a picture from a part of the data.
+_PREVIEW_RESOLUTION = 17
 _CHUNK = 0.05
 # While they sharpen the pairs on offer are told anew this often, in seconds: it costs a pass over Lanczos' basis.
 _SHARPEN_INTERVAL = 1.0
@@ -100,7 +104,7 @@ class Session:
         self._num_threads, self._chosen = 1, -float("inf")
         self._clock: Callable[[], float] = time.monotonic
         widget.observe(self._on_direction, names=["direction_x", "direction_y"])
-        widget.observe(self._on_wish, names=["resolution", "window", "zoom", "running"])
+        widget.observe(self._on_wish, names=["resolution", "window", "zoom", "running", "log_scale"])
         widget.on_page(self._on_page)
 
     def advance(self) -> bool:
@@ -171,8 +175,9 @@ class Session:
 
     def _find_hessian_directions(self, k: int) -> Iterator[None]:
         """Find the Hessian directions; when that takes longer, a first picture is drawn meanwhile along axes that still sharpen."""
-        shown, told = bool(self.own), []
-        if shown:
+        told = yield from self._preview()
+        shown = bool(told or self.own)
+        if self.own and not told:
             told = yield from self._preliminary(self.own, None)
         began = chunk = told_at = time.perf_counter()
         make: Callable[[], HessianDirections] | None = None
@@ -213,6 +218,26 @@ class Session:
         if math.isfinite(at_point.gradient_norm) and at_point.gradient_norm > 0:
             found.append(gradient_direction(self.problem))
         self._offer(found, default=self.own or (found[0], found[1]))
+
+    def _preview(self) -> Generator[None, None, list[str]]:
+        """Where a pass takes long, a picture from a part of the data; returns its caption, empty where there is none."""
+        told: list[str] = []
+        for landscape in iter_preview(
+            self.problem,
+            self.own or None,
+            resolution=_PREVIEW_RESOLUTION,
+            window=self._first_window,
+            spans=self.spans,
+            seed=self.seed,
+        ):
+            widget = self._widget()
+            if landscape is not None and widget is not None:
+                widget.publish(catalog=[catalog_entry(d) for d in landscape.recipe.directions])
+                widget.show(landscape, new_epoch=not told)
+                _see_off(widget)
+                told = caption(landscape)
+            yield
+        return told
 
     def _preliminary(
         self, axes: tuple[Direction, ...], pairs: HessianDirections | None
@@ -256,21 +281,23 @@ class Session:
         if key[0] not in self._planes.directions or key[1] not in self._planes.directions:
             return False
         survey = self._planes.survey(key, resolution)
+        if survey.prepared:
+            survey.show(_display(widget, survey))
         worked = survey.step()
         shown = (key, survey.grid.shape)
         new = shown != self._shown
         # The old picture stays until there is something to see of the new one: a first level, or what slow cells gave
         # in a second.
         if survey.prepared and not (
-            new and survey.grid.level == 0 and not survey.done and survey.seconds < _FIRST_PICTURE
+            new and not survey.grid.num_full_levels and not survey.done and survey.seconds < _FIRST_PICTURE
         ):
             if worked or new:
                 self._shown = shown
                 force = new or survey.done
                 widget.show(survey.landscape(), new_epoch=new, caption_too=self._due(force))
                 if not survey.done:
-                    cells = survey.grid.measured
-                    progress = float(cells.sum()) / cells.size
+                    cells = int(survey.grid.measured.sum())
+                    progress = cells / (cells + survey.grid.num_remaining)
                     self._tell(widget, force=force, status="survey", progress=progress, eta=survey.eta)
                 if new:
                     _see_off(widget)
@@ -304,6 +331,12 @@ class Session:
         self._last_sign = self._clock()
         # A sign of life is no wish: it must not put this widget before the one the user is busy with.
         scheduler().wake(self, first=False)
+
+
+def _display(widget: LandscapeWidget, survey: PlaneSurvey) -> Display:
+    """How the page shows the losses: logarithms only where all of them are positive."""
+    measured = survey.grid.values[survey.grid.measured]
+    return Display("log" if widget.log_scale and not (measured <= 0).any() else "linear")
 
 
 def _catalog(pairs: HessianDirections) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landscape_widget.interpolate import exponent, level_mask, midpoints, num_levels, predict, strides
+from landscape_widget.interpolate import exponent, level_mask, midpoints, num_levels, predict, predict_all, strides
 
 COUNTS = [5, 9, 17, 33, 65]
 
@@ -115,3 +115,18 @@ def test_error_falls_by_sixteen_from_level_to_level() -> None:
     errors = [np.abs(predict(z, level_mask(shape, level)) - z).max() for level in (1, 2, 3, 4)]
     ratios = np.array(errors[:-1]) / np.array(errors[1:])
     assert (ratios > 10).all()
+
+
+def test_details_are_what_the_coarser_levels_miss() -> None:
+    """The prediction of each level by the coarser ones, also where cells are measured; nothing predicts the coarsest."""
+    z = np.random.default_rng(0).normal(size=(17, 33))
+    everything = np.ones(z.shape, dtype=bool)
+    surface, expected = predict_all(z, everything)
+    np.testing.assert_array_equal(surface, z)
+    assert np.isnan(expected[level_mask((17, 33), 0)]).all()
+    # Columns that are new in the last level are predicted from the full columns beside them.
+    np.testing.assert_allclose(expected[:, 1::2], midpoints(z[:, ::2].T).T)
+    partly = level_mask((17, 33), 1)
+    filled, same = predict_all(z, partly)
+    np.testing.assert_array_equal(filled, predict(z, partly))
+    np.testing.assert_array_equal(same[~partly], filled[~partly])

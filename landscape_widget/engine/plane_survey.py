@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from landscape_widget import __version__
+from landscape_widget.display import Display
 from landscape_widget.engine.critical import slice_critical_points
 from landscape_widget.engine.data import tensor_bytes, tensors
 from landscape_widget.engine.differentiability import NoSecondDerivativeError
-from landscape_widget.engine.grid import Grid
+from landscape_widget.engine.grid import CONFIDENCE, SHARE, Grid
+from landscape_widget.engine.journal import PlaneJournal
 from landscape_widget.engine.operators import Hessian
 from landscape_widget.engine.plane import Plane
 from landscape_widget.engine.problem import Problem
-from landscape_widget.engine.window import find_spans
+from landscape_widget.engine.round_off import mostly_round_off, surely_round_off
+from landscape_widget.engine.window import WindowSearch
 from landscape_widget.landscape import CriticalPoint, Curvature, Direction, Landscape, PredictionError, Recipe
 
-# A chunk of work between two chances to stop, in seconds (or one pass over the data, if that is longer).
+# A chunk of work between two chances to stop, in seconds (or one micro-batch, if that takes longer).
 _CHUNK = 0.05
-# Round-off of a loss, in machine epsilons: a sum over the batch.
-_ROUND_OFF = 64
 # Ritz vectors of one run are orthogonal to within this |cos|, in single precision too.
 _ORTHOGONAL = 1e-4
 # Extrema less persistent than this share of the range are noise.
@@ -79,6 +80,10 @@ class PlaneSurvey:
         Half-widths along the axes.
     zoom
         The half-widths are multiplied by 2^zoom.
+    display
+        How the losses are seen: what the tolerance is relative to.
+    journal
+        What is known of the plane already, and where what is found is written; the caller commits.
     """
 
     def __init__(
@@ -93,13 +98,16 @@ class PlaneSurvey:
         window: str = "saddle",
         spans: tuple[float, float] | None = None,
         zoom: int = 0,
+        display: Display | None = None,
+        journal: PlaneJournal | None = None,
     ) -> None:
-        self.problem, self.plane, self.facts = problem, plane, facts
+        self.problem, self.plane, self.facts, self.journal = problem, plane, facts, journal
         self.window, self.spans, self.zoom, self.tolerance, self.seed = window, spans, zoom, tolerance, seed
+        self.display = display or Display()
         self.curvature: tuple[float, float, float] | None = None
         self.seconds, self.num_cells = 0.0, 0
         """Time spent on cells, and how many."""
-        self.grid = Grid((resolution[1], resolution[0]), tolerance=tolerance, seed=seed)
+        self.grid = self._new_grid((resolution[1], resolution[0]))
         # One for each resolution seen, with its verdict on the prediction.
         self._grids = {self.grid.shape: self.grid}
         self._critical: tuple[object, tuple[CriticalPoint, ...]] = (None, ())
@@ -117,32 +125,45 @@ class PlaneSurvey:
 
     @property
     def eta(self) -> float | None:
-        """Seconds to measure every remaining cell, an upper estimate; None before the first cell."""
+        """Seconds to measure the cells that are still expected to be needed; None before the first cell."""
         if not self.num_cells:
             return None
-        return 0.0 if self.done else int((~self.grid.measured).sum()) * self.seconds / self.num_cells
+        return 0.0 if self.done else self.grid.num_remaining * self.seconds / self.num_cells
 
     def step(self) -> bool:
-        """Work for one chunk (≤ 50 ms or one pass over the data); False when there is nothing left to do.
+        """Work for one chunk (50 ms, or one micro-batch where that takes longer); False when there is nothing left to do.
 
         After an exception (of the user's loss) it can be called again: what was found and measured is kept.
         """
-        if self.done:
-            return False
-        try:
-            next(self._steps)
-        except Exception:
-            self._steps = self._run()
-            raise
-        return True
+        began, worked = time.perf_counter(), False
+        while not self.done and not (worked and time.perf_counter() - began > _CHUNK):
+            worked = True
+            try:
+                next(self._steps)
+            except Exception:
+                self._steps = self._run()
+                raise
+        return worked
 
     def set_resolution(self, resolution: tuple[int, int]) -> None:
         """Go on at another resolution with every cell measured so far; one that was finished before is finished."""
         shape = (resolution[1], resolution[0])
-        grid = self._grids.get(shape) or Grid(shape, tolerance=self.tolerance, seed=self.seed)
+        grid = self._grids.get(shape) or self._new_grid(shape)
+        grid.show(self.display)
         for other in self._grids.values():
             grid.absorb(other)
         self.grid = self._grids[shape] = grid
+
+    def show(self, display: Display) -> None:
+        """Go on until the losses are as sure as displayed otherwise."""
+        self.display = display
+        self.grid.show(display)
+
+    def absorb(self, other: PlaneSurvey) -> None:
+        """Take over what a survey of the same axes and half-widths at another zoom has measured."""
+        assert self.spans == other.spans
+        for grid in other._grids.values():
+            self.grid.absorb(grid, self.zoom - other.zoom)
 
     def coordinates(self) -> tuple[np.ndarray, np.ndarray]:
         """(alphas, betas), symmetric about an exact 0."""
@@ -168,6 +189,8 @@ class PlaneSurvey:
             window=self.window,
             spans=(self.spans[1], self.spans[0]),
             zoom=self.zoom,
+            display=self.display,
+            journal=self.journal and self.journal.exchanged(),
         )
         if self.curvature is not None:
             a, b, c = self.curvature
@@ -180,9 +203,8 @@ class PlaneSurvey:
     def landscape(self) -> Landscape:
         """The landscape as it stands. Critical points are those of the last full level (looking for them costs more than a chunk)."""
         alphas, betas = self.coordinates()
-        grid = self.grid
-        # Of what is measured nothing is predicted.
-        miss = 0.0 if grid.measured.all() else grid.largest_miss
+        grid, names = self.grid, self.problem.metric_names
+        largest = grid.largest_expected
         landscape = Landscape(
             alphas,
             betas,
@@ -191,50 +213,96 @@ class PlaneSurvey:
             self._recipe(),
             error=PredictionError(
                 bound=grid.bound,
+                confidence=CONFIDENCE,
+                share=SHARE,
                 num_checked=grid.num_checked,
-                expected_largest=None if miss is None or not np.isfinite(miss) else miss,
+                expected_largest=None if largest is None or not np.isfinite(largest) else largest,
+                range=grid.scale,
             ),
+            metrics={name: values.copy() for name, values in zip(names, grid.metrics, strict=True)},
         )
-        state = (grid.shape, grid.level, grid.bound)
-        if state != self._critical[0] and (grid.level > 0 or grid.bound is not None):
-            self._critical = (
-                state,
-                slice_critical_points(landscape.surface(), alphas, betas, threshold=_PERSISTENCE * grid.range),
-            )
+        state = (grid.shape, grid.num_full_levels, grid.bound)
+        if state != self._critical[0] and grid.num_full_levels > 0:
+            surface = landscape.surface()
+            threshold = _PERSISTENCE * Display().range(surface[grid.measured])
+            self._critical = state, slice_critical_points(surface, alphas, betas, threshold=threshold)
         return replace(landscape, critical=self._critical[1] if state == self._critical[0] else ())
+
+    def _new_grid(self, shape: tuple[int, int]) -> Grid:
+        return Grid(
+            shape,
+            tolerance=self.tolerance,
+            seed=self.seed,
+            noise=mostly_round_off(self.facts.center_loss, self.problem.dtype),
+            display=self.display,
+            num_metrics=len(self.problem.metric_names),
+        )
 
     def _run(self) -> Iterator[None]:
         if self.curvature is None and self.problem.has_hessian is not False:
-            self.curvature = self._axis_curvature()
+            self.curvature = self._known_axis_curvature()
             yield
         if self.spans is None:
-            a, _, c = self.curvature or (0.0, 0.0, 0.0)
-            norms = self.plane.norms
-            x, y = self.plane.directions
-            self.spans = yield from find_spans(
-                self._probe,
-                norms,
-                (_beyond_error(a / norms[0] ** 2, x), _beyond_error(c / norms[1] ** 2, y)),
-                self.facts.theta_norm,
-                self.window,
-                noise=_ROUND_OFF * torch.finfo(self.problem.dtype).eps * abs(self.facts.center_loss),
-            )
-            yield
+            self.spans = yield from self._find_spans()
+        yield from self.problem.settle(self.plane)
         while True:
+            yield from self._measure(self.grid)
+
+    def _find_spans(self) -> Generator[None, None, tuple[float, float]]:
+        known = self.journal and self.journal.spans(self.window)
+        if known:
+            return known
+        a, _, c = self.curvature or (0.0, 0.0, 0.0)
+        norms = self.plane.norms
+        x, y = self.plane.directions
+        search = WindowSearch(
+            norms,
+            (_beyond_error(a / norms[0] ** 2, x), _beyond_error(c / norms[1] ** 2, y)),
+            self.facts.theta_norm,
+            self.window,
+            noise=surely_round_off(self.facts.center_loss, self.problem.dtype),
+        )
+        while point := search.ask():
+            alpha, beta = point
+            quantities = yield from self._quantities(np.array([alpha]), np.array([beta]))
+            search.tell(float(quantities[0, 0]))
+        assert search.spans is not None
+        return self.journal.save_spans(self.window, search.spans) if self.journal else search.spans
+
+    def _measure(self, grid: Grid) -> Iterator[None]:
+        """Measure as many of the cells that the grid wants as go into one pass."""
+        cells = grid.ask()[: self.problem.cells_per_pass]
+        alphas, betas = self.coordinates()
+        pass_ = self._quantities(alphas[cells[:, 1]], betas[cells[:, 0]])
+        quantities = None
+        while quantities is None:
             began = time.perf_counter()
-            alphas, betas = self.coordinates()
-            for cell in self.grid.ask():
-                row, column = cell
-                loss = self.problem.plane_losses(self.plane, alphas[column : column + 1], betas[row : row + 1])
-                self.grid.tell(cell[None], loss)
-                self.num_cells += 1
-                if time.perf_counter() - began > _CHUNK:
-                    break
+            try:
+                next(pass_)
+            except StopIteration as end:
+                quantities = end.value
             self.seconds += time.perf_counter() - began
             yield
+        grid.tell(cells, quantities[:, 0], quantities[:, 1:].T)
+        self.num_cells += len(cells)
+        # The resolution may have changed meanwhile.
+        self.grid.absorb(grid)
 
-    def _probe(self, alpha: float, beta: float) -> float:
-        return float(self.problem.plane_losses(self.plane, [alpha], [beta])[0])
+    def _quantities(self, alphas: np.ndarray, betas: np.ndarray) -> Generator[None, None, np.ndarray]:
+        """Loss and metrics at points of the plane, shape (p, q): what is not known already is measured, a micro-batch at a time."""
+        if self.journal is None:
+            return (yield from self.problem.iter_plane_losses(self.plane, alphas, betas))
+        values, known = self.journal.known(alphas, betas)
+        if not known.all():
+            new = ~known
+            values[new] = yield from self.problem.iter_plane_losses(self.plane, alphas[new], betas[new])
+            self.journal.record(alphas[new], betas[new], values[new])
+        return values
+
+    def _known_axis_curvature(self) -> tuple[float, float, float] | None:
+        known = self.journal and self.journal.axis_curvature()
+        found = known or self._axis_curvature()
+        return self.journal.save_axis_curvature(found) if self.journal and found and not known else found
 
     def _axis_curvature(self) -> tuple[float, float, float] | None:
         x, y = self.plane.directions
@@ -255,6 +323,7 @@ class PlaneSurvey:
         assert self.spans is not None
         directions = tuple(replace(d, norm=norm) for d, norm in zip(plane.directions, plane.norms, strict=True))
         scale = 2.0**self.zoom
+        center = self.grid.values[self.grid.shape[0] // 2, self.grid.shape[1] // 2]
         return Recipe(
             directions=(directions[0], directions[1]),
             spans=(self.spans[0] * scale, self.spans[1] * scale),
@@ -268,7 +337,8 @@ class PlaneSurvey:
             num_samples=problem.num_samples,
             theta_norm=self.facts.theta_norm,
             gradient_norm=self.facts.gradient_norm,
-            center_loss=self.facts.center_loss,
+            # As the strategy evaluates it, which differs by round-off.
+            center_loss=float(center) if np.isfinite(center) else self.facts.center_loss,
             cosine=plane.cosine,
             axis_curvature=self.curvature,
             curvature=self.facts.curvature,
@@ -277,6 +347,9 @@ class PlaneSurvey:
             data_digest=self.facts.data_digest,
             versions=_versions(),
             notes=tuple(problem.notes),
+            scale=self.display.scale,
+            clip=self.display.clip,
+            strategy=problem.strategy,
         )
 
 

@@ -10,6 +10,7 @@ import torch
 
 from landscape_widget.engine.arguments import check_number
 from landscape_widget.engine.directions import as_direction
+from landscape_widget.engine.line import Line
 from landscape_widget.engine.plane import Plane
 from landscape_widget.engine.problem import Problem
 from landscape_widget.engine.window import WINDOWS
@@ -20,26 +21,28 @@ _LARGEST = sys.float_info.max
 _ZOOM = 2**4
 
 
-def as_problem(
-    model: Any, loss: Any = None, data: Any = None, *, device: Any = None, params: Any = None, batch_weight: Any = None
-) -> Problem:
-    """A Problem, given as such or as what it is made of.
+def as_problem(model: Any, loss: Any = None, data: Any = None, *, num_axes: int = 2, **more: Any) -> Problem:
+    """A Problem, given as such or as what it is made of; ``more`` as of :class:`Problem`, None where not given.
+
+    Parameters
+    ----------
+    num_axes
+        How many axes are wanted of its parameters: two span a plane, one a line.
 
     Raises
     ------
     TypeError
         For a Problem with more, and for a model without a loss.
     ValueError
-        For a single parameter, which spans no plane.
+        For a single parameter where a plane is wanted, which it does not span.
     TypeError, ValueError
         What :class:`Problem` raises.
     """
-    given = {"loss": loss, "data": data, "device": device, "params": params, "batch_weight": batch_weight}
     if isinstance(model, Problem):
-        more = ", ".join(name for name, value in given.items() if value is not None)
-        if more:
+        given = ", ".join(k for k, v in {"loss": loss, "data": data, **more}.items() if v is not None)
+        if given:
             raise TypeError(
-                f"expected either a Problem or model, loss and data, got a Problem with {more}; give them to Problem(...), "
+                f"expected either a Problem or model, loss and data, got a Problem with {given}; give them to Problem(...), "
                 "and axes as directions=(d1, d2)"
             )
         problem = model
@@ -49,8 +52,8 @@ def as_problem(
             "or give loss and data here"
         )
     else:
-        problem = Problem(model, loss, data, device=device, params=params, batch_weight=batch_weight)
-    if problem.num_parameters < 2:
+        problem = Problem(model, loss, data, **more)
+    if problem.num_parameters < num_axes:
         raise ValueError(
             "expected a problem with at least two parameters, which a plane needs, got one with 1; "
             "params= chooses which ones count"
@@ -97,15 +100,25 @@ def as_spans(span: Any) -> tuple[float, float] | None:
     """
     if span is None:
         return None
-    pair = _both(span, "a span as one number or a pair (for x, for y)")
-    for value in pair:
-        check_number(value, "span")
-        if not 0 < value <= _LARGEST:
-            raise ValueError(f"expected a positive span (the half-width along an axis), got {span}")
-    return float(pair[0]), float(pair[1])
+    x, y = _both(span, "a span as one number or a pair (for x, for y)")
+    return as_span(x), as_span(y)
 
 
-def check_reach(problem: Problem, plane: Plane | None, spans: tuple[float, float] | None) -> None:
+def as_span(span: Any) -> float:
+    """The half-width along one axis.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything but a positive finite number.
+    """
+    check_number(span, "span")
+    if not 0 < span <= _LARGEST:
+        raise ValueError(f"expected a positive span (the half-width along an axis), got {span}")
+    return float(span)
+
+
+def check_reach(problem: Problem, plane: Plane | Line | None, spans: tuple[float, ...] | None) -> None:
     """Refuse a window in which θ overflows, and axes so short that their coordinates would.
 
     Raises
@@ -115,7 +128,7 @@ def check_reach(problem: Problem, plane: Plane | None, spans: tuple[float, float
     """
     limit, name = torch.finfo(problem.dtype).max / _ZOOM, str(problem.dtype).removeprefix("torch.")
     # Eigenvectors have norm 1, so that no entry is larger.
-    peaks, norms = ((1.0, 1.0), (1.0, 1.0)) if plane is None else (_peaks(plane), plane.norms)
+    peaks, norms = ((1.0, 1.0), (1.0, 1.0)) if plane is None else (plane.axes.abs().amax(1).tolist(), plane.norms)
     furthest = float(problem.point.abs().max())
     # A window that is found on the loss reaches as far as ‖θ*‖.
     reach = float(problem.point.double().norm()) or 1.0
@@ -131,11 +144,6 @@ def check_reach(problem: Problem, plane: Plane | None, spans: tuple[float, float
                 f"expected axes along which θ* can be moved by its own norm in {name}, got {plane.directions[i].label!r} "
                 f"of norm {norm:.2g}; give it another length"
             )
-
-
-def _peaks(plane: Plane) -> tuple[float, float]:
-    x, y = plane.axes.abs().amax(1).tolist()
-    return x, y
 
 
 def check_window(window: Any) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 from tqdm.auto import tqdm
 
+from landscape_widget.display import Display
 from landscape_widget.engine.arguments import check_seed, check_tolerance
 from landscape_widget.engine.directions import hessian_directions
+from landscape_widget.engine.journal import Axes, Journal, checked_path, fingerprint
 from landscape_widget.engine.plane import Plane
-from landscape_widget.engine.plane_survey import PlaneSurvey, facts
+from landscape_widget.engine.plane_survey import Facts, PlaneSurvey, facts
 from landscape_widget.engine.problem import Problem
 from landscape_widget.engine.request import as_plane, as_problem, as_resolution, as_spans, check_reach, check_window
 from landscape_widget.keywords import check_keywords, hinted, keywords
-from landscape_widget.landscape import Landscape
+from landscape_widget.landscape import Curvature, Landscape
 
 
 @hinted
@@ -29,9 +33,13 @@ def survey(
     window: str = "saddle",
     tolerance: float = 1e-3,
     seed: int = 0,
+    scale: str = "linear",
+    clip: float | None = None,
+    journal: Any = None,
     device: Any = None,
     params: Any = None,
     batch_weight: Any = None,
+    metrics: Any = None,
 ) -> Iterator[Landscape]:
     """Measure the loss on a plane, coarse to fine; yields ever better landscapes.
 
@@ -49,11 +57,18 @@ def survey(
     window
         "saddle" (close enough to see a dip) or "wide" (half of ‖θ*‖), where ``span`` is not given.
     tolerance
-        Stop refining where the prediction of the remaining cells was checked to this part of the range; 0 measures
-        every cell.
+        How far predicted cells may be off, relative to the range of the displayed losses on the level of 17 × 17.
+        Refinement stops where cells are predicted so well; then cells drawn at random check the rest. 0 measures every
+        cell.
     seed
-        Of Lanczos and of the checked cells.
-    device, params, batch_weight
+        Of Lanczos and of the cells that are tried and checked.
+    scale, clip
+        How the losses are to be displayed: "linear" or "log", and a loss above which they are cut off. The tolerance
+        is of what is displayed; the losses themselves are kept as they are.
+    journal
+        The path of a file (SQLite) that keeps what is measured: after a crash the same call goes on from there. What
+        is yielded has been committed. Another problem's journal is refused.
+    device, params, batch_weight, metrics
         As in :class:`Problem`, where ``model`` is none.
 
     Yields
@@ -67,7 +82,10 @@ def survey(
         For an unknown keyword, a value of the wrong type, a model without a loss, and a Problem with more.
     ValueError
         For a resolution that is not 2^k + 1 or beyond 2¹² + 1, a window that is none, parallel or zero axes, a span
-        that is not positive, spans or axes that leave the range of θ's dtype, a tolerance outside [0, 1).
+        that is not positive, spans or axes that leave the range of θ's dtype, a tolerance outside [0, 1), a scale that is
+        none, a clip that is not finite, and the journal of another problem, naming what differs.
+    OSError
+        For a journal that cannot be written.
     TypeError, ValueError
         What :class:`Problem` raises.
 
@@ -83,11 +101,24 @@ def survey(
     check_seed(seed)
     check_window(window)
     check_tolerance(tolerance)
-    counts, spans = as_resolution(resolution), as_spans(span)
-    problem = as_problem(model, loss, data, device=device, params=params, batch_weight=batch_weight)
+    counts, spans, display = as_resolution(resolution), as_spans(span), Display(scale, clip)
+    path = None if journal is None else checked_path(journal)
+    given = {"device": device, "params": params, "batch_weight": batch_weight, "metrics": metrics}
+    problem = as_problem(model, loss, data, **given)
     plane = None if directions is None else as_plane(problem, directions)
     check_reach(problem, plane, spans)
-    return _survey(problem, plane, counts, spans, window, float(tolerance), int(seed))
+    settings = {"resolution": counts, "tolerance": float(tolerance), "seed": int(seed), "display": display}
+    if path is None:
+        return _survey(problem, plane, None, **settings, window=window, spans=spans)
+    axes = plane.directions if plane else ()
+    found = fingerprint(problem, axes, k=0 if plane else 1, seed=int(seed))
+
+    def opened() -> Journal:
+        return Journal(path, found, quantities=("loss", *problem.metric_names))
+
+    # Another problem's journal is refused here and now; an iterator that is never asked leaves no file open.
+    opened().close()
+    return _survey(problem, plane, opened, **settings, window=window, spans=spans)
 
 
 def compute(model: Any, loss: Any = None, data: Any = None, *, progress: bool = True, **settings: Any) -> Landscape:
@@ -101,7 +132,7 @@ def compute(model: Any, loss: Any = None, data: Any = None, *, progress: bool = 
         False for no bar.
     **settings
         The keywords of :func:`survey`: ``directions``, ``resolution``, ``span``, ``window``, ``tolerance``, ``seed``,
-        ``device``, ``params``, ``batch_weight``.
+        ``scale``, ``clip``, ``journal``, ``device``, ``params``, ``batch_weight``, ``metrics``.
 
     Raises
     ------
@@ -130,29 +161,39 @@ def compute(model: Any, loss: Any = None, data: Any = None, *, progress: bool = 
 
 
 def _survey(
-    problem: Problem,
-    plane: Plane | None,
-    resolution: tuple[int, int],
-    spans: tuple[float, float] | None,
-    window: str,
-    tolerance: float,
-    seed: int,
+    problem: Problem, plane: Plane | None, opened: Callable[[], Journal] | None, *, seed: int, **settings: Any
 ) -> Iterator[Landscape]:
-    curvature = None
-    if plane is None:
+    with opened() if opened else nullcontext() as journal:
+        curvature = None
+        if plane is None:
+            plane, curvature = _hessian_plane(problem, journal, seed)
+        memory = journal.plane("x", "y") if journal else None
+        run = PlaneSurvey(problem, plane, _facts(problem, curvature, journal), seed=seed, journal=memory, **settings)
+        while run.step():
+            # Before it is yielded; and probes for a window are work, too.
+            if memory:
+                memory.commit()
+            if run.prepared and not run.done:
+                yield run.landscape()
+        yield run.landscape()
+
+
+def _facts(problem: Problem, curvature: Curvature | None, journal: Journal | None) -> Facts:
+    """What is known at θ*; of a journal it is not computed again."""
+    known = journal and journal.fact("point")
+    if known:
+        return Facts(**known, curvature=curvature)
+    found = facts(problem, curvature)
+    if journal:
+        journal.save_fact("point", {k: v for k, v in dataclasses.asdict(found).items() if k != "curvature"})
+    return found
+
+
+def _hessian_plane(problem: Problem, journal: Journal | None, seed: int) -> tuple[Plane, Curvature | None]:
+    """The plane of the extreme eigenvectors; those of a journal are not looked for again."""
+    known = journal and journal.axes()
+    if not known:
         pairs = hessian_directions(problem, 1, seed=seed)
-        curvature, plane = pairs.summary, Plane(problem.point, (pairs.directions[0], pairs.directions[-1]))
-    run = PlaneSurvey(
-        problem,
-        plane,
-        facts(problem, curvature),
-        resolution=resolution,
-        tolerance=tolerance,
-        seed=seed,
-        window=window,
-        spans=spans,
-    )
-    while run.step():
-        if run.prepared and not run.done:
-            yield run.landscape()
-    yield run.landscape()
+        known = Axes((pairs.directions[0], pairs.directions[-1]), pairs.summary)
+        known = journal.save_axes(known.directions, known.curvature) if journal else known
+    return Plane(problem.point, (known.directions[0], known.directions[1])), known.curvature

@@ -1,12 +1,12 @@
 """The window: how far to look along each axis. Found on the true loss; the curvature only seeds the search.
 
-Every search is a generator that yields after each probe, so that it can be stopped between two, and returns its result.
+The search is pure: a probe that is not known yet ends it, is measured by whoever searches, and the search begins again with
+all that is known; so that measuring can be stopped at any time, and what a journal knows is not measured again.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
 WINDOWS = ("saddle", "wide")
@@ -27,23 +27,36 @@ _DOUBLINGS, _BISECTIONS, _NARROWINGS = 14, 5, 10
 _PROFILE = (0.5, 0.75)
 
 
+class _Unknown(Exception):
+    """A probe must be measured first."""
+
+    def __init__(self, x: float, y: float) -> None:
+        super().__init__(x, y)
+        self.point = x, y
+
+
 @dataclass
-class Probes:
-    """Losses at points of the plane, in steps of unit length along its axes; each is measured once.
+class _Probes:
+    """Losses at points of the plane, in steps of unit length along its axes.
 
     ``noise`` is a loss difference below which nothing is concluded: round-off of the loss.
     """
 
-    loss: Callable[[float, float], float]
     noise: float
     known: dict[tuple[float, float], float] = field(default_factory=dict)
+    seen: set[tuple[float, float]] = field(default_factory=set)
+    """What the search has looked at since it began again: what it comes to must not depend on what it will see."""
 
     def at(self, x: float, y: float) -> float:
         """The loss; inf where it is not finite (a window must not end there)."""
         if (x, y) not in self.known:
-            value = self.loss(x, y)
-            self.known[x, y] = value if math.isfinite(value) else math.inf
+            raise _Unknown(x, y)
+        self.seen.add((x, y))
         return self.known[x, y]
+
+    def tell(self, x: float, y: float, loss: float) -> None:
+        """What was measured."""
+        self.known[x, y] = loss if math.isfinite(loss) else math.inf
 
     def along(self, axis: int, t: float) -> float:
         """The loss at a step t along one axis."""
@@ -54,8 +67,8 @@ class Probes:
         return min(self.along(axis, t), self.along(axis, -t))
 
     def lowest(self, axis: int, reach: float) -> float:
-        """The smallest loss measured so far along one axis, up to a distance."""
-        return min(value for point, value in self.known.items() if point[1 - axis] == 0.0 and abs(point[axis]) <= reach)
+        """The smallest loss seen so far along one axis, up to a distance."""
+        return min(self.known[p] for p in self.seen if p[1 - axis] == 0.0 and abs(p[axis]) <= reach)
 
     def rise(self, axis: int, t: float) -> float:
         """How much the loss has risen at the higher of the two steps ±t."""
@@ -67,16 +80,8 @@ class Probes:
         return self.at(0.0, 0.0)
 
 
-def find_spans(
-    loss: Callable[[float, float], float],
-    norms: tuple[float, float],
-    curvatures: tuple[float, float],
-    theta_norm: float,
-    window: str,
-    *,
-    noise: float = 0.0,
-) -> Generator[None, None, Spans]:
-    """Half-widths along the two axes, in coordinates of the axes.
+class WindowSearch:
+    """Finds half-widths along the two axes, in coordinates of the axes (ask/tell).
 
     "wide" looks half of ‖θ*‖ far along both. "saddle" looks just far enough: along an axis of negative curvature to
     where the loss returns to its value at the centre (at most ‖θ*‖), along the other so far that the rise is one to
@@ -85,8 +90,6 @@ def find_spans(
 
     Parameters
     ----------
-    loss
-        ``loss(alpha, beta)``.
     norms
         ‖d₁‖, ‖d₂‖.
     curvatures
@@ -98,52 +101,117 @@ def find_spans(
     noise
         Round-off of the loss: smaller dips are none.
 
-    Yields
+    Raises
     ------
-    None
-        After every probe or few.
-
-    Returns
-    -------
-    tuple of float
-        The half-widths.
+    ValueError
+        For a window that is none.
     """
-    if window not in WINDOWS:
-        raise ValueError(f"expected window 'saddle' or 'wide', got {window!r}")
-    reach = theta_norm or 1.0
-    if window == "wide":
-        spans = _WIDE * reach, _WIDE * reach
-    else:
-        probes = Probes(lambda x, y: loss(x / norms[0], y / norms[1]), noise)
-        first = yield from _dip(probes, 0, curvatures[0], reach)
-        second = yield from _dip(probes, 1, curvatures[1], reach)
-        spans = yield from _spans_around(probes, first, second, curvatures, reach)
-    return spans[0] / norms[0], spans[1] / norms[1]
+
+    def __init__(self, norms: Spans, curvatures: Spans, theta_norm: float, window: str, *, noise: float = 0.0) -> None:
+        if window not in WINDOWS:
+            raise ValueError(f"expected window 'saddle' or 'wide', got {window!r}")
+        self._norms, self._curvatures, self._window = norms, curvatures, window
+        self._reach = theta_norm or 1.0
+        self._probes = _Probes(noise)
+        self._asked: tuple[float, float] | None = None
+        self.spans: Spans | None = None
+        """The half-widths, once they are found."""
+
+    def ask(self) -> Spans | None:
+        """The point (α, β) whose loss is needed next; None when the half-widths are found."""
+        try:
+            x, y = self._found()
+        except _Unknown as unknown:
+            self._asked = x, y = unknown.point
+            return x / self._norms[0], y / self._norms[1]
+        self.spans = x / self._norms[0], y / self._norms[1]
+        return None
+
+    def tell(self, loss: float) -> None:
+        """The loss at the point that was asked for."""
+        assert self._asked is not None
+        self._probes.tell(*self._asked, loss)
+
+    def _found(self) -> Spans:
+        """The half-widths in unit steps."""
+        reach, probes = self._reach, self._probes
+        probes.seen.clear()
+        if self._window == "wide":
+            return _WIDE * reach, _WIDE * reach
+        dips = _dip(probes, 0, self._curvatures[0], reach), _dip(probes, 1, self._curvatures[1], reach)
+        return _spans_around(probes, *dips, self._curvatures, reach)
+
+
+class LineSearch:
+    """Finds the half-width along one direction, in coordinates of it (ask/tell).
+
+    Along negative curvature it is where the loss returns to its value at the centre (at most ‖θ*‖), narrower where a
+    slope would hide the dip; elsewhere it is where the loss has risen by itself, at least by what a short step shows.
+
+    Parameters
+    ----------
+    norm
+        ‖d‖.
+    curvature
+        vᵀHv along the *unit* direction.
+    theta_norm, noise
+        As of :class:`WindowSearch`.
+    """
+
+    def __init__(self, norm: float, curvature: float, theta_norm: float, *, noise: float = 0.0) -> None:
+        self._norm, self._curvature = norm, curvature
+        self._reach = theta_norm or 1.0
+        self._probes = _Probes(noise)
+        self._asked: tuple[float, float] | None = None
+        self.span: float | None = None
+        """The half-width, once it is found."""
+
+    def ask(self) -> float | None:
+        """The coordinate whose loss is needed next; None when the half-width is found."""
+        try:
+            self.span = self._found() / self._norm
+        except _Unknown as unknown:
+            self._asked = unknown.point
+            return unknown.point[0] / self._norm
+        return None
+
+    def tell(self, loss: float) -> None:
+        """The loss at the coordinate that was asked for."""
+        assert self._asked is not None
+        self._probes.tell(*self._asked, loss)
+
+    def _found(self) -> float:
+        """The half-width in unit steps."""
+        probes, curvature, reach = self._probes, self._curvature, self._reach
+        probes.seen.clear()
+        if dip := _dip(probes, 0, curvature, reach):
+            # A plane whose other axis has no width.
+            return _until_visible(probes, (dip[0], 0.0), 0)[0]
+        rise = max(abs(probes.center), probes.rise(0, _CLOSE * reach))
+        return _width_of_rise(probes, 0, curvature, rise, reach)
 
 
 def _spans_around(
-    probes: Probes,
+    probes: _Probes,
     first: tuple[float, float] | None,
     second: tuple[float, float] | None,
     curvatures: tuple[float, float],
     reach: float,
-) -> Generator[None, None, Spans]:
+) -> Spans:
     """Half-widths that show the dips along the two axes; of equal rise where there is none."""
     if first is None and second is None:
-        return (yield from _equal_rise(probes, curvatures, reach))
+        return _equal_rise(probes, curvatures, reach)
     if first is not None and second is not None:
         spans, deeper = (first[0], second[0]), int(second[1] > first[1])
     elif second is not None:
-        spans, deeper = ((yield from _width_of_rise(probes, 0, curvatures[0], _RISE * second[1], reach)), second[0]), 1
+        spans, deeper = (_width_of_rise(probes, 0, curvatures[0], _RISE * second[1], reach), second[0]), 1
     else:
         assert first is not None
-        spans, deeper = (first[0], (yield from _width_of_rise(probes, 1, curvatures[1], _RISE * first[1], reach))), 0
-    return (yield from _until_visible(probes, spans, deeper))
+        spans, deeper = (first[0], _width_of_rise(probes, 1, curvatures[1], _RISE * first[1], reach)), 0
+    return _until_visible(probes, spans, deeper)
 
 
-def _dip(
-    probes: Probes, axis: int, curvature: float, reach: float
-) -> Generator[None, None, tuple[float, float] | None]:
+def _dip(probes: _Probes, axis: int, curvature: float, reach: float) -> tuple[float, float] | None:
     """(half-width, depth) of the dip along an axis of negative curvature; None where the loss has none above its noise.
 
     There may be none: the curvature has its own error, and at a kink the Hessian does not describe the slice.
@@ -156,7 +224,6 @@ def _dip(
     low, high = 0.0, math.inf
     for _ in range(_DOUBLINGS):
         is_below = probes.lower(axis, t) < threshold
-        yield
         low, high = (t, high) if is_below else (low, t)
         if (low and math.isfinite(high)) or low >= reach:
             break
@@ -169,34 +236,28 @@ def _dip(
             break
         middle = 0.5 * (low + high)
         low, high = (middle, high) if probes.lower(axis, middle) < threshold else (low, middle)
-        yield
     # A window does not end where the loss is not finite.
     width = high if math.isfinite(probes.rise(axis, high)) else low
     for fraction in _PROFILE:
         probes.lower(axis, fraction * width)
-        yield
     return width, probes.center - probes.lowest(axis, width)
 
 
-def _equal_rise(probes: Probes, curvatures: tuple[float, float], reach: float) -> Generator[None, None, Spans]:
+def _equal_rise(probes: _Probes, curvatures: tuple[float, float], reach: float) -> Spans:
     """Half-widths along which the loss rises equally: by as much as it is, at least by what a short step shows."""
     stiffer = int(abs(curvatures[1]) > abs(curvatures[0]))
     rise = max(abs(probes.center), probes.rise(stiffer, _CLOSE * reach))
-    yield
-    first = yield from _width_of_rise(probes, 0, curvatures[0], rise, reach)
-    second = yield from _width_of_rise(probes, 1, curvatures[1], rise, reach)
+    first = _width_of_rise(probes, 0, curvatures[0], rise, reach)
+    second = _width_of_rise(probes, 1, curvatures[1], rise, reach)
     return first, second
 
 
-def _width_of_rise(
-    probes: Probes, axis: int, curvature: float, rise: float, reach: float
-) -> Generator[None, None, float]:
+def _width_of_rise(probes: _Probes, axis: int, curvature: float, rise: float, reach: float) -> float:
     """The half-width at which the loss has risen by ``rise`` to within a third; at most ``reach``."""
     t = min(reach, math.sqrt(2 * rise / abs(curvature)) if curvature and 0 < rise < math.inf else 0.1 * reach)
     low, high = 0.0, math.inf
     for _ in range(_DOUBLINGS):
         got = probes.rise(axis, t)
-        yield
         if 0.75 * rise <= got <= 1.33 * rise or (got < rise and t >= reach):
             break
         low, high = (t, high) if got < rise else (low, t)
@@ -204,7 +265,7 @@ def _width_of_rise(
     return t
 
 
-def _until_visible(probes: Probes, spans: Spans, axis: int) -> Generator[None, None, Spans]:
+def _until_visible(probes: _Probes, spans: Spans, axis: int) -> Spans:
     """Narrow the window until the dip along ``axis`` is a fifth of the range it shows.
 
     At a point with a gradient one side of the axis, or a corner, can rise far above the dip. First the other axis is
@@ -215,11 +276,11 @@ def _until_visible(probes: Probes, spans: Spans, axis: int) -> Generator[None, N
         seen = []
         for f in (-1, 0, 1):
             seen += [probes.at(f * spans[0], g * spans[1]) for g in (-1, 0, 1)]
-            yield
         deepest = probes.lowest(axis, spans[axis])
         top, bottom = max(seen), min(*seen, deepest)
         if not top > bottom or probes.center - deepest >= _VISIBLE_SHARE * (top - bottom):
             break
-        factors = (0.6, 0.6) if attempt % 2 else (0.6, 1.0) if axis else (1.0, 0.6)
+        both = attempt % 2 or not spans[1 - axis]
+        factors = (0.6, 0.6) if both else (0.6, 1.0) if axis else (1.0, 0.6)
         spans = spans[0] * factors[0], spans[1] * factors[1]
     return spans

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from landscape_widget.display import Display
 from landscape_widget.landscape import Curvature, Direction, Landscape, Recipe
 from landscape_widget.view.numbers import number, with_error
 from landscape_widget.view.patches import ritz_value
 
 # At a saddle the gradient must be so small that beyond this share of ‖θ*‖ even the negative curvature outweighs it.
 _STATIONARY = 1e-3
+# A window that reaches this part of ‖θ*‖ ends there for no other reason.
+_WHOLE = 0.99
+# Round-off of a loss, in machine epsilons; a rise over the loss at the centre that hides everything else.
+_ROUND_OFF, _WALL = 8, 1e3
 
 
 def caption(landscape: Landscape) -> list[str]:
@@ -21,9 +26,11 @@ def caption(landscape: Landscape) -> list[str]:
             _axes(recipe),
             _what(recipe),
             *_cells(landscape),
+            _part(landscape),
             _curvature(recipe),
             verdict(recipe),
             *_missing_dips(landscape),
+            *_window(landscape),
             *_notes(recipe),
         )
         if sentence
@@ -69,6 +76,15 @@ def verdict(recipe: Recipe) -> str:
     return f"Not exactly a critical point (‖∇L‖ = {number(gradient)}); {found}."
 
 
+def _part(landscape: Landscape) -> str:
+    """That only a part of the data was used, and what that makes uncertain."""
+    if landscape.sem is None:
+        return ""
+    known = landscape.sem[landscape.measured & np.isfinite(landscape.sem)]
+    error = f" (standard error of a cell up to {number(float(known.max()))})" if known.size else ""
+    return f"Preliminary, from {landscape.recipe.num_samples or 'some'} data points drawn at random{error}; all data follow."
+
+
 def _missing_dips(landscape: Landscape) -> list[str]:
     """Where the Hessian curves down along an axis and no cell on that axis lies below the centre: why one sees no dip."""
     recipe, surface = landscape.recipe, landscape.surface()
@@ -86,6 +102,35 @@ def _missing_dips(landscape: Landscape) -> list[str]:
                 f"Along {name} the Hessian curves down (vᵀHv = {number(curvature)}), but no cell lies below the centre: "
                 "the dip is narrower than this window shows, or the loss has kinks that the Hessian does not see."
             )
+    return sentences
+
+
+def _window(landscape: Landscape) -> list[str]:
+    """What is odd about the window: that it ends at ‖θ*‖, shows nothing but round-off, or one wall."""
+    recipe, sentences = landscape.recipe, []
+    lengths = [span * d.norm for span, d in zip(recipe.spans, recipe.directions, strict=True)]
+    if recipe.window == "saddle" and recipe.theta_norm:
+        ends = [name for name, length in zip("xy", lengths, strict=True) if length >= _WHOLE * recipe.theta_norm]
+        if ends:
+            sentences.append(
+                f"Along {' and '.join(ends)} the window reaches as far as ‖θ*‖, where the search for its end stops: "
+                "within that the loss changes little, or does not come back."
+            )
+    center = recipe.center_loss
+    if center is None or not np.isfinite(center) or not landscape.measured.any():
+        return sentences
+    shown = Display().range(landscape.losses[landscape.measured])
+    round_off = _ROUND_OFF * float(np.finfo(recipe.dtype).eps) * abs(center)
+    if landscape.num_measured > 1 and shown <= round_off:
+        sentences.append(
+            f"The loss changes by {number(shown)} here, about its round-off in {recipe.dtype}: a wider window, or float64, "
+            "shows more."
+        )
+    if center and shown > _WALL * abs(center):
+        sentences.append(
+            f"The loss rises to {shown / abs(center):,.0f} times its value at the trained point: a narrower window "
+            "or the log scale shows what is near it."
+        )
     return sentences
 
 
@@ -117,9 +162,7 @@ def _cells(landscape: Landscape) -> list[str]:
     total, measured, error = landscape.measured.size, landscape.num_measured, landscape.error
     sentence = f"{measured:,} of {total:,} cells measured"
     surface = landscape.surface()
-    finite = surface[np.isfinite(surface)]
     unknown = int((~np.isfinite(surface) & ~landscape.measured).sum())
-    span = float(finite.max() - finite.min()) if finite.size else 0.0
     if measured < total:
         sentence += (
             f", {total - measured - unknown:,} predicted, {unknown:,} unknown" if unknown else ", the others predicted"
@@ -127,10 +170,10 @@ def _cells(landscape: Landscape) -> list[str]:
         if error.bound is not None:
             sentence += (
                 f"; with {100 * error.confidence:.0f} % confidence at least {100 * error.share:.0f} % of the cells are "
-                f"within {_relative(error.bound, span)} of the loss"
+                f"within {_relative(error.bound, landscape)} of the loss"
             )
-        elif error.expected_largest is not None:
-            sentence += f"; largest error expected (an estimate): {_relative(error.expected_largest, span)}"
+        if error.expected_largest is not None:
+            sentence += f"; largest error expected (an estimate): {_relative(error.expected_largest, landscape)}"
     sentences = [sentence + "."]
     holes = int((landscape.measured & ~np.isfinite(landscape.losses)).sum())
     if holes:
@@ -139,8 +182,15 @@ def _cells(landscape: Landscape) -> list[str]:
     return sentences
 
 
-def _relative(error: float, span: float) -> str:
-    return f"{number(error)} ({number(error / span, 1)} of the range)" if span > 0 else number(error)
+def _relative(error: float, landscape: Landscape) -> str:
+    """An error of what is displayed, with its share of the range."""
+    recipe = landscape.recipe
+    span = landscape.error.range or Display(recipe.scale, recipe.clip).range(landscape.surface())
+    # A difference of logarithms is a factor.
+    told = f"{number(100 * np.expm1(error))} %" if recipe.scale == "log" else number(error)
+    clipped = "" if recipe.clip is None else f", losses cut off at {number(recipe.clip)}"
+    kind = "range of log-losses" if recipe.scale == "log" else "range"
+    return f"{told} ({number(error / span, 1)} of the {kind}{clipped})" if span > 0 else told
 
 
 def _curvature(recipe: Recipe) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from landscape_widget.landscape import Curvature, Direction, Landscape
 from landscape_widget.view.numbers import number, with_error
 
-UNKNOWN, PREDICTED, MEASURED, HOLE = 0, 1, 2, 3
+UNKNOWN, PREDICTED, MEASURED, HOLE, FROM_PART = 0, 1, 2, 3, 4
 _LARGEST = float(np.finfo(np.float32).max)
 
 # At most 20 messages a second and 8 without an answer; a page that is silent for 2 s (kernel busy, tab hidden) gets
@@ -58,6 +58,8 @@ def picture(landscape: Landscape) -> Picture:
     states = np.where(finite, PREDICTED, UNKNOWN).astype(np.uint8)
     states[landscape.measured] = MEASURED
     states[landscape.measured & ~np.isfinite(landscape.losses)] = HOLE
+    if landscape.sem is not None:
+        states[finite] = FROM_PART
     known = landscape.losses[landscape.measured & np.isfinite(landscape.losses)]
     lowest = float(known.min()) if known.size else 0.0
     center = lowest if recipe.center_loss is None or not math.isfinite(recipe.center_loss) else recipe.center_loss

@@ -12,7 +12,7 @@ import pytest
 from landscape_widget import Curvature, Problem, examples, hessian_directions
 from landscape_widget.engine.plane import Plane
 from landscape_widget.engine.plane_survey import PlaneSurvey, facts
-from landscape_widget.engine.window import find_spans
+from landscape_widget.engine.window import WindowSearch
 
 Loss = Callable[[float, float], float]
 
@@ -27,19 +27,13 @@ def spans(
     noise: float = 0.0,
 ) -> tuple[tuple[float, float], int]:
     """Half-widths, and how many points were measured."""
-    points = []
-
-    def counting(alpha: float, beta: float) -> float:
-        points.append((alpha, beta))
-        return loss(alpha, beta)
-
-    search = find_spans(counting, norms, curvatures, theta_norm, window, noise=noise)
-    while True:
-        try:
-            next(search)
-        except StopIteration as stop:
-            assert len(points) == len(set(points))
-            return stop.value, len(points)
+    search, points = WindowSearch(norms, curvatures, theta_norm, window, noise=noise), []
+    while point := search.ask():
+        points.append(point)
+        search.tell(loss(*point))
+    assert len(points) == len(set(points))
+    assert search.spans is not None
+    return search.spans, len(points)
 
 
 def dip_of(loss: Loss, found: tuple[float, float]) -> float:

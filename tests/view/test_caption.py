@@ -291,6 +291,43 @@ class TestCells:
         assert self.cells(PredictionError(bound=0.0), losses=np.ones((9, 9)))[0].endswith("are within 0 of the loss.")
 
 
+class TestWindow:
+    """What is odd about a window is explained."""
+
+    def said(self, losses: np.ndarray, **recipe: Any) -> list[str]:
+        shown = landscape(losses)
+        # Without curvatures, whose missing dips have sentences of their own.
+        known = {"axis_curvature": None, **recipe}
+        shown = dataclasses.replace(shown, recipe=dataclasses.replace(shown.recipe, **known))
+        return [s for s in caption(shown) if "window" in s]
+
+    BOWL = np.add.outer(np.linspace(-1, 1, 9) ** 2, np.linspace(-1, 1, 9) ** 2)
+
+    def test_of_an_ordinary_one_nothing_is_said(self):
+        assert self.said(self.BOWL, center_loss=0.5) == []
+
+    def test_one_that_ends_at_the_norm_of_theta(self):
+        x, y = landscape().recipe.directions
+        directions = (dataclasses.replace(x, norm=2.0), dataclasses.replace(y, norm=1.0))
+        known = {"directions": directions, "theta_norm": 4.0, "window": "saddle"}
+        (sentence,) = self.said(self.BOWL, spans=(2.0, 3.0), **known)
+        assert sentence.startswith("Along x the window reaches as far as ‖θ*‖")
+        (sentence,) = self.said(self.BOWL, spans=(2.0, 4.0), **known)
+        assert sentence.startswith("Along x and y the window")
+        assert self.said(self.BOWL, **{**known, "spans": (2.0, 4.0), "window": "wide"}) == []
+
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_one_that_shows_nothing_but_round_off(self, dtype: str):
+        losses = 0.5 + float(np.finfo(dtype).eps) * self.BOWL
+        (sentence,) = self.said(losses, center_loss=0.5, dtype=dtype)
+        assert f"about its round-off in {dtype}: a wider window" in sentence
+        assert self.said(0.5 + 1e-3 * self.BOWL, center_loss=0.5, dtype=dtype) == []
+
+    def test_one_that_shows_one_wall(self):
+        (sentence,) = self.said(1e4 * self.BOWL, center_loss=0.5)
+        assert sentence.startswith("The loss rises to 40,000 times its value at the trained point: a narrower window")
+
+
 class TestHessian:
     def test_both_ends_with_their_errors_and_cost(self):
         assert caption(landscape())[3] == (
