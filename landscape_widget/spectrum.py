@@ -13,6 +13,8 @@ MATVECS = "Hessian-vector products"
 PASSES = "passes over the data"
 # Beyond this max|λ|/‖H‖_F one eigenvalue shapes what random planes show, and the formula for them is only an indicator.
 DOMINANT = 0.3
+# A share that is worth a word.
+_SEEN = 0.005
 # Of random planes.
 KINDS_IN_WORDS = {
     "none": "Gaussian axes",
@@ -66,6 +68,8 @@ class SpectralMoments:
         tr H/N (Böttcher & Wheeler).
     method, num_probes, num_parameters
         How they were estimated; N.
+    products
+        How Hessian-vector products were made, in words; None where there were none.
     """
 
     trace: Estimate
@@ -75,6 +79,7 @@ class SpectralMoments:
     method: str
     num_probes: int
     num_parameters: int
+    products: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +104,8 @@ class SpectralDensity:
         end, then at the lower one.
     bulk
         Lower and upper edge of the rest.
+    products
+        How Hessian-vector products were made, in words; None where that was not told.
 
     Examples
     --------
@@ -121,6 +128,7 @@ class SpectralDensity:
     bandwidth: float = math.nan
     outliers: tuple[float, ...] = ()
     bulk: tuple[float, float] = (math.nan, math.nan)
+    products: str | None = None
 
     def __post_init__(self) -> None:
         if not len(self.nodes) or not np.shape(self.nodes) == np.shape(self.weights) == np.shape(self.probes):
@@ -210,6 +218,7 @@ class SpectralDensity:
             self.num_probes - 1,
             self.num_steps,
             self.num_matvecs,
+            products=self.products,
         )
 
     def _jackknife(self, function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Estimate:
@@ -240,6 +249,8 @@ class RandomPlanes:
     curvatures
         Means of κ₋ and κ₊, the eigenvalues of (DᵀD)⁻¹DᵀHD, which alone can be compared with those of H. None where not
         computed.
+    products
+        How Hessian-vector products were made, in words; None where there were none, and by the formula.
     """
 
     kind: str
@@ -250,6 +261,7 @@ class RandomPlanes:
     critical: bool | None = None
     gradient_norm: float | None = None
     curvatures: tuple[Estimate, Estimate] | None = None
+    products: str | None = None
 
     @property
     def flat(self) -> float:
@@ -264,6 +276,10 @@ class RandomPlanes:
             seen = "curve upwards both ways", "up one way and down the other", "downwards both ways"
         shares = [_percent(estimate) for estimate in (self.minimum, self.saddle, self.maximum)]
         parts = ", ".join(f"{share} {words}" for share, words in zip(shares, seen, strict=True))
+        if self.flat == 1:
+            parts = "all are flat along some line"
+        elif self.flat >= _SEEN:
+            parts += f", {100 * self.flat:.0f} % are flat along some line"
         return (
             f"Of random planes with {KINDS_IN_WORDS[self.kind]}, {parts} at the trained point "
             f"({METHODS_IN_WORDS[self.method]})."

@@ -127,20 +127,21 @@ def _iterate(
     generator = torch.Generator("cpu").manual_seed(other_stream(seed, "density"))
     rules: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def make(rules: list[tuple[np.ndarray, np.ndarray]], matvecs: int) -> SpectralDensity:
-        return _assembled(values, rules, n, num_steps, matvecs)
+    def making(rules: list[tuple[np.ndarray, np.ndarray]]) -> Callable[[], SpectralDensity]:
+        # Bound now: products go on while the caller waits.
+        cost = hessian.num_matvecs
+        products = hessian.method if cost else None
+        return lambda: _assembled(values, rules, n, num_steps, cost, products)
 
     if not left:
-        yield lambda: make([], 0)
+        yield making([])
     for _ in range(num_probes if left else 0):
         probe = _probe(problem.point, vectors, generator)
         rule: tuple[list[float], list[float]] = [], []
         for rule in _lanczos(hessian, probe, vectors, min(num_steps, left)):
-            # Bound now: the lists grow while the caller waits.
-            shown = list(rules) or [quadrature(*rule, eps)]
-            yield lambda shown=shown, matvecs=hessian.num_matvecs: make(shown, matvecs)
+            yield making(list(rules) or [quadrature(*rule, eps)])
         rules.append(quadrature(*rule, eps))
-        yield lambda shown=list(rules), matvecs=hessian.num_matvecs: make(shown, matvecs)
+        yield making(list(rules))
     hessian.release()
 
 
@@ -223,14 +224,21 @@ def _known_pairs(problem: Problem, known: HessianDirections | None) -> tuple[np.
 
 
 def _assembled(
-    known: np.ndarray, rules: list[tuple[np.ndarray, np.ndarray]], n: int, num_steps: int, num_matvecs: int
+    known: np.ndarray,
+    rules: list[tuple[np.ndarray, np.ndarray]],
+    n: int,
+    num_steps: int,
+    num_matvecs: int,
+    products: str | None,
 ) -> SpectralDensity:
     share = (n - len(known)) / n
     nodes = np.concatenate([known, *(nodes for nodes, _ in rules)])
     weights = np.concatenate([np.full(len(known), 1 / n), *(share * w / len(rules) for _, w in rules)])
     probes = np.repeat(np.arange(-1, len(rules)), [len(known), *(len(nodes) for nodes, _ in rules)])
     order = np.argsort(nodes, kind="stable")
-    bare = SpectralDensity(nodes[order], weights[order], probes[order], n, len(rules), num_steps, num_matvecs)
+    bare = SpectralDensity(
+        nodes[order], weights[order], probes[order], n, len(rules), num_steps, num_matvecs, products=products
+    )
     width, size = bare.largest - bare.smallest, max(abs(bare.largest), abs(bare.smallest))
     # One eigenvalue, many times, has a width of round-off.
     bandwidth = _BANDWIDTH * ((width if width > _ONE_VALUE * size else size) or 1.0)

@@ -36,6 +36,7 @@ class _Samples:
     biases: tuple[float, float] | None = None
     cost: int = 0
     unit: str = MATVECS
+    products: str | None = None
 
     def add(self, traces: Tensor, squares: Tensor) -> None:
         self.traces += traces.tolist()
@@ -127,6 +128,7 @@ def iter_spectral_moments(
             method=method,
             num_probes=num_probes,
             num_parameters=problem.num_parameters,
+            products=samples.products,
         )
 
 
@@ -233,7 +235,7 @@ def _hutchinson(problem: Problem, num_probes: int, distribution: str, seed: int)
     for vectors in Probes(problem.point, distribution, seed).slices(num_probes):
         made = finite_products(hessian, vectors)
         samples.add(dot(vectors, made), dot(made, made))
-        samples.cost = hessian.num_matvecs
+        samples.cost, samples.products = hessian.num_matvecs, hessian.method
         yield samples
     hessian.release()
 
@@ -256,7 +258,7 @@ def _hutch_plus_plus(problem: Problem, num_probes: int, distribution: str, seed:
     for vectors in sketch.slices(count):
         made = finite_products(hessian, vectors)
         plain.add(dot(vectors, made), dot(made, made))
-        plain.cost = hessian.num_matvecs
+        plain.cost, plain.products = hessian.num_matvecs, hessian.method
         for row in made:
             size = _appended(basis, size, row)
         yield plain
@@ -267,7 +269,7 @@ def _hutch_plus_plus(problem: Problem, num_probes: int, distribution: str, seed:
     for i in range(size):
         (made,) = finite_products(hessian, basis[i : i + 1])
         trace, squares = trace + float(dot(basis[i], made)), squares + float(dot(made, made))
-    samples = _Samples(known=(trace, squares), cost=hessian.num_matvecs)
+    samples = _Samples(known=(trace, squares), cost=hessian.num_matvecs, products=hessian.method)
     rest = num_probes - hessian.num_matvecs if size < n else 0
     if not rest:
         yield samples

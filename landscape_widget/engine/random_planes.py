@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -99,14 +100,15 @@ def iter_random_planes(
     check_seed(seed)
     if num_probes < 3:
         raise ValueError(f"expected num_probes of at least 3, for an error of the planes of two, got {num_probes}")
-    if kind not in KINDS:
-        raise ValueError(f"expected kind {', '.join(map(repr, KINDS))}, got {kind!r}")
+    _check_kind(kind)
     if problem.num_parameters < 2:
         raise ValueError("expected at least two parameters, got one: it makes no plane")
     return _sampled(problem, num_probes, kind, seed)
 
 
-def random_planes_from_density(density: SpectralDensity, num_planes: int = 10_000, *, seed: int = 0) -> RandomPlanes:
+def random_planes_from_density(
+    density: SpectralDensity, num_planes: int = 10_000, *, kind: str = "none", seed: int = 0
+) -> RandomPlanes:
     """How often the slice on a Gaussian plane is curved up, both ways, or down: simulated from the spectrum alone.
 
     Only the eigenvalues matter for Gaussian axes. Those beyond 5 % of ‖H‖_F are simulated one by one, each the mean of
@@ -118,6 +120,8 @@ def random_planes_from_density(density: SpectralDensity, num_planes: int = 10_00
         Of :func:`spectral_density`.
     num_planes
         How many to simulate.
+    kind
+        "none" (Gaussian) or "unit", as in :func:`random_planes`: the planes of both are the same.
     seed
         Of the simulation.
 
@@ -125,6 +129,12 @@ def random_planes_from_density(density: SpectralDensity, num_planes: int = 10_00
     -------
     RandomPlanes
         Errors are those of the simulation and, by the jackknife, of the density's probes, whose bias is subtracted.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument that cannot be meant, and for filter- and layer-normalized planes: they see S H S, of which the
+        eigenvalues of H tell nothing.
 
     Examples
     --------
@@ -139,6 +149,7 @@ def random_planes_from_density(density: SpectralDensity, num_planes: int = 10_00
     if not isinstance(density, SpectralDensity):
         raise TypeError(f"expected density as what spectral_density returned, got {type(density).__name__}")
     check_count(num_planes, "num_planes")
+    _check_depends_on_the_spectrum(kind)
     check_seed(seed)
     if density.num_parameters < 2:
         raise ValueError("expected at least two parameters, got one: it makes no plane")
@@ -158,7 +169,7 @@ def random_planes_from_density(density: SpectralDensity, num_planes: int = 10_00
         # One probe alone tells nothing of its error; where every pair is known there is none.
         probes = error_of_left_out(others) if left_out else (math.inf if density.num_probes else 0.0)
         estimates.append(Estimate(float(share), math.hypot(simulation, probes), density.num_matvecs))
-    return RandomPlanes("none", "density", *estimates)
+    return RandomPlanes(kind, "density", *estimates, products=density.products)
 
 
 def _unbiased(shares: np.ndarray) -> np.ndarray:
@@ -175,7 +186,7 @@ def _unbiased(shares: np.ndarray) -> np.ndarray:
     return corrected * (all_probes.sum() / corrected.sum()) if corrected.any() else all_probes
 
 
-def random_planes_by_formula(trace_ratio: Estimate, dominance: float) -> RandomPlanes:
+def random_planes_by_formula(trace_ratio: Estimate, dominance: float, *, kind: str = "none") -> RandomPlanes:
     """How often the slice on a Gaussian plane is curved up, both ways, or down: by the formula in s = tr H/‖H‖_F.
 
     P(saddle) = e^(−s²/4)/√2 and P(minimum) = Φ(s) − P(saddle) Φ(s/√2), of a maximum with −s: the limit where no
@@ -187,11 +198,16 @@ def random_planes_by_formula(trace_ratio: Estimate, dominance: float) -> RandomP
         s with its error, of :func:`trace_ratio`, :func:`spectral_moments` or a density; NaN is refused.
     dominance
         max|λ|/‖H‖_F, such as a density's; 0.3 and more are refused.
+    kind
+        "none" (Gaussian) or "unit", as in :func:`random_planes`: the planes of both are the same.
 
     Raises
     ------
+    TypeError
+        For an argument of the wrong kind.
     ValueError
-        Where the formula does not hold: there it is only an indicator, and the probability must be sampled.
+        Where the formula does not hold: there it is only an indicator, and the probability must be sampled. So, too, for
+        filter- and layer-normalized planes, which see S H S and so another s.
 
     Examples
     --------
@@ -200,6 +216,7 @@ def random_planes_by_formula(trace_ratio: Estimate, dominance: float) -> RandomP
     >>> round(planes.saddle.mean, 3), round(planes.minimum.mean, 3), round(planes.maximum.mean, 3)
     (0.551, 0.423, 0.027)
     """
+    _check_depends_on_the_spectrum(kind)
     check_number(dominance, "dominance")
     if not isinstance(trace_ratio, Estimate):
         raise TypeError(f"expected trace_ratio as an Estimate, got {trace_ratio!r}; trace_ratio(problem) makes one")
@@ -222,7 +239,23 @@ def random_planes_by_formula(trace_ratio: Estimate, dominance: float) -> RandomP
         Estimate(value, abs(slope) * sem, trace_ratio.cost, trace_ratio.unit)
         for value, slope in ((low, low_slope), (saddle, saddle_slope), (high, high_slope))
     )
-    return RandomPlanes("none", "formula", minimum, middle, maximum)
+    return RandomPlanes(kind, "formula", minimum, middle, maximum)
+
+
+def _check_kind(kind: Any) -> None:
+    if not isinstance(kind, str):
+        raise TypeError(f"expected kind {', '.join(map(repr, KINDS))}, got {kind!r}")
+    if kind not in KINDS:
+        raise ValueError(f"expected kind {', '.join(map(repr, KINDS))}, got {kind!r}")
+
+
+def _check_depends_on_the_spectrum(kind: Any) -> None:
+    _check_kind(kind)
+    if kind not in ("none", "unit"):
+        raise ValueError(
+            f"expected kind 'none' or 'unit', got {kind!r}: what {kind}-normalized planes show does not follow from the "
+            "Hessian's spectrum; sample with random_planes"
+        )
 
 
 def _saddle(s: float) -> tuple[float, float]:
@@ -271,6 +304,7 @@ def _sampled(problem: Problem, num_probes: int, kind: str, seed: int) -> Iterato
                 cost=hessian.num_matvecs,
                 critical=is_round_off(gradient_norm, noise, theta_norm),
                 gradient_norm=gradient_norm,
+                products=hessian.method,
             )
     hessian.release()
 
@@ -307,6 +341,7 @@ def _of_pairs(
     cost: int,
     critical: bool,
     gradient_norm: float,
+    products: str,
 ) -> RandomPlanes:
     """From ZᵀHZ and ZᵀZ, of which the upper triangles are filled; shapes (m, m)."""
     m = len(forms)
@@ -325,7 +360,13 @@ def _of_pairs(
     root = np.sqrt(np.maximum(half**2 - (a * c - b**2) / area, 0.0))
     curvatures = Estimate(*_over_pairs(half - root, m), cost), Estimate(*_over_pairs(half + root, m), cost)
     return RandomPlanes(
-        kind, "sampled", *estimates, critical=critical, gradient_norm=gradient_norm, curvatures=curvatures
+        kind,
+        "sampled",
+        *estimates,
+        critical=critical,
+        gradient_norm=gradient_norm,
+        curvatures=curvatures,
+        products=products,
     )
 
 

@@ -202,6 +202,8 @@ def _share(planes: RandomPlanes | None) -> str:
     """How many random planes bend both ways; that they *show a saddle* is said only of a critical point."""
     if planes is None:
         return ""
+    if planes.flat == 1:
+        return f"all flat ({KINDS_IN_WORDS[planes.kind]}, {METHODS_IN_WORDS[planes.method]})"
     share = f"{100 * planes.saddle.mean:.0f}"
     if math.isfinite(planes.saddle.sem):
         share += f" ± {100 * planes.saddle.sem:.0f}"

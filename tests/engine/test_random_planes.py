@@ -153,6 +153,46 @@ def test_networks_with_dominant_eigenvalues(name: str, kind: str) -> None:
     assert planes.kind == kind
 
 
+def test_planes_of_unit_axes_follow_from_the_spectrum_and_normalized_ones_do_not() -> None:
+    density = lw.spectral_density(examples.toy_saddle(4, 4), num_probes=4, num_steps=3)
+    ratio = lw.Estimate(0.5, 0.1, 9)
+    for kind in ("none", "unit"):
+        simulated, formula = (
+            lw.random_planes_from_density(density, 100, kind=kind),
+            lw.random_planes_by_formula(ratio, 0.1, kind=kind),
+        )
+        assert simulated.kind == formula.kind == kind
+        assert shares(simulated).tolist() == shares(lw.random_planes_from_density(density, 100)).tolist()
+        assert shares(formula).tolist() == shares(lw.random_planes_by_formula(ratio, 0.1)).tolist()
+    for kind in ("filter", "layer"):
+        message = f"expected kind 'none' or 'unit', got '{kind}': what {kind}-normalized planes show does not follow"
+        with pytest.raises(ValueError, match=message):
+            lw.random_planes_from_density(density, kind=kind)
+        with pytest.raises(ValueError, match=message):
+            lw.random_planes_by_formula(ratio, 0.1, kind=kind)
+    for wrong, error in (("sphere", ValueError), (1, TypeError)):
+        with pytest.raises(error, match="expected kind 'none', 'unit', 'filter', 'layer', got"):
+            lw.random_planes_from_density(density, kind=wrong)  # type: ignore[arg-type]
+        with pytest.raises(error, match="expected kind 'none', 'unit', 'filter', 'layer', got"):
+            lw.random_planes(examples.toy_saddle(4, 4), kind=wrong)  # type: ignore[arg-type]
+
+
+def test_results_tell_how_products_were_made() -> None:
+    problem = make("mlp").problem()
+    H = lw.Hessian(problem)
+    _ = H @ problem.point
+    density = lw.spectral_density(problem, num_probes=2, num_steps=3)
+    for result in (
+        *(lw.spectral_moments(problem, 6, method=method) for method in ("hutchinson", "hutch++")),
+        *(density, density.without_probe(0), lw.random_planes_from_density(density, 10), lw.random_planes(problem, 4)),
+    ):
+        assert result.products == H.method != ""
+    assert lw.spectral_moments(problem, 2, method="forward").products is None
+    assert lw.random_planes_by_formula(lw.Estimate(1.0, 0.1, 9), 0.1).products is None
+    known = examples.quadratic([3.0, 1.0, -1.0])
+    assert lw.spectral_density(known, known=lw.hessian_directions(known, k=2)).products is None
+
+
 def test_kinds_see_different_operators() -> None:
     problem = make("conv_batchnorm").problem()
     gaussian, unit, filtered = (lw.random_planes(problem, 60, kind=kind) for kind in ("none", "unit", "filter"))
@@ -171,6 +211,10 @@ def test_one_sided_flat_and_zero_hessians() -> None:
         flat = lw.random_planes(examples.quadratic(values, rotation_seed=0), 20)
         assert shares(flat).tolist() == [0.0, 0.0, 0.0]
         assert flat.flat == 1.0
+        assert flat.in_words().startswith(
+            "Of random planes with Gaussian axes, all are flat along some line at the trained"
+        )
+        assert "±" not in flat.in_words()
     linear = lw.random_planes(slice_problem(lambda x, y: 3 * x - 2 * y), 5)
     assert linear.flat == 1.0
     assert linear.critical is False
@@ -185,6 +229,13 @@ def test_words_claim_a_minimum_only_at_a_critical_point() -> None:
     assert "minimum" not in off.in_words()
     assert "100 ± 12 % curve upwards both ways" in off.in_words()
     assert off.gradient_norm == pytest.approx(1.0)
+
+
+def test_words_tell_of_planes_that_are_flat_among_others() -> None:
+    rare = Estimate(0.2, 0.01, 9)
+    assert "20 ± 1 % downwards both ways, 40 % are flat" in RandomPlanes("none", "sampled", rare, rare, rare).in_words()
+    third = Estimate(1 / 3, 0.01, 9)
+    assert "flat" not in RandomPlanes("none", "sampled", third, third, third).in_words()
 
 
 def test_directions_that_are_not_kept_are_made_again(monkeypatch: pytest.MonkeyPatch) -> None:

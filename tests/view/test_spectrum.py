@@ -155,6 +155,11 @@ class TestNumbers:
         seen = "show a saddle" if critical else "curve both up and down"
         assert words == f"25 ± 3 % {seen} (Gaussian axes, sampled)"
 
+    def test_planes_that_are_all_flat_are_told_so(self):
+        none = Estimate(0.0, 0.14, 9)
+        flat = dataclasses.replace(PLANES, minimum=none, saddle=none, maximum=none)
+        assert text(spectrum_entry(None, None, planes=flat, done=True), "planes") == "all flat (Gaussian axes, sampled)"
+
     @pytest.mark.parametrize("kind", ["none", "unit", "filter", "layer"])
     @pytest.mark.parametrize("method", ["sampled", "density", "formula"])
     def test_kind_and_method_are_those_of_the_whole_sentence(self, kind, method):
