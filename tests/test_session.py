@@ -25,8 +25,9 @@ from landscape_widget.landscape import Direction
 from landscape_widget.planes import offered
 from landscape_widget.scheduler import scheduler
 from landscape_widget.session import Session
+from landscape_widget.view.caption import caption
 from landscape_widget.view.numbers import with_error
-from landscape_widget.view.patches import HOLE, MEASURED, Publisher
+from landscape_widget.view.patches import FROM_PART, HOLE, MEASURED, Publisher, picture
 from landscape_widget.view.widget import LandscapeWidget
 
 from .view.landscapes import Clock, Page
@@ -340,6 +341,29 @@ class TestPreliminary:
         assert bench.header["x"]["preliminary"] is False
         assert not any(entry["preliminary"] for entry in bench.widget.catalog)
         assert [m["epoch"] for m, _ in bench.page.messages if m["kind"] == "grid"] == [1, 2]
+
+    def test_where_passes_take_long_a_part_of_the_data_comes_first(self, asleep: Asleep):
+        x = torch.randn(3000, 4, generator=torch.Generator().manual_seed(0))
+        model = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2))
+        problem = lw.Problem(model, nn.CrossEntropyLoss(), (x, (x[:, 0] > 0).long()))
+        problem.seconds_per_pass = 1.0
+        widget: LandscapeWidget = lw.explore(problem, resolution=5)
+        assert isinstance(widget.session, Session)
+        widget._on_message(widget, {"kind": "hello", "client": "page", "epoch": -1, "seq": -1}, [])
+        shown: list[lw.Landscape] = []
+        while widget.session.advance():
+            if widget.landscape is not None and (not shown or widget.landscape is not shown[-1]):
+                shown.append(widget.landscape)
+        assert widget.error == ""
+        first, last = shown[0], shown[-1]
+        assert first.sem is not None
+        assert any(s.startswith("Preliminary, from") for s in caption(first))
+        assert first.recipe.directions[0].preliminary
+        assert set(picture(first).states[::4, ::4].ravel()) == {FROM_PART}
+        assert last.sem is None
+        assert last.complete
+        assert last.recipe.num_samples == 3000
+        assert not last.recipe.directions[0].preliminary
 
     def test_pairs_on_offer_sharpen_while_lanczos_goes_on(
         self, make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch

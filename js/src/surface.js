@@ -25,8 +25,8 @@ import { fragmentShader, vertexShader } from "./shaders.js";
 /** Height of the box over its width: high enough to see a dip, low enough to see behind it. */
 export const LIFT = 0.5;
 
-/** How sure a cell is, by its state: unknown, predicted, measured, hole, from a subset. */
-const SURE = [0, 0, 1, 0, 0.5];
+/** How sure a cell is, by its state: unknown, predicted, measured, hole, from a part of the data. */
+const SURE = [0, 0, 1, 0, -1];
 
 /** Where a coordinate lies in the picture, from −½ to ½. @param {number[]} coordinates */
 function places(coordinates) {

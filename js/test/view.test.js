@@ -162,6 +162,22 @@ test("predicted cells are paler, and that is said", async () => {
   expect(spread(predicted)).toBeLessThan(0.9 * spread(measured));
 });
 
+test("cells from a part of the data are seen through, half of their pixels", async () => {
+  const view = mount({ contours: false });
+  sendGrid(view.model, makeGrid({ rows: 17, columns: 17 }));
+  await painted(view.root);
+  const whole = covered(view);
+  sendPatch(
+    view.model,
+    makeGrid({ rows: 17, columns: 17, stateOf: () => 4 }),
+    Array.from({ length: 289 }, (_, k) => k),
+    { seq: 1 },
+  );
+  // At an angle other parts of the surface are seen through the gaps.
+  expect(covered(view)).toBeGreaterThan(0.45 * whole);
+  expect(covered(view)).toBeLessThan(0.9 * whole);
+});
+
 test("saddle highlighting changes pixels and marks critical points; off leaves the trained point alone", async () => {
   const view = mount({ saddles: 0 });
   sendGrid(view.model, makeGrid({ header: { critical: saddlePoints() } }));
