@@ -231,6 +231,7 @@ class Session:
             seed=self.seed,
         ):
             widget = self._widget()
+            self._tell(widget, status="directions", eta=None)
             if landscape is not None and widget is not None:
                 widget.publish(catalog=[catalog_entry(d) for d in landscape.recipe.directions])
                 widget.show(landscape, new_epoch=not told)

@@ -8,7 +8,7 @@ export function createColorbar() {
   const bar = h("div", { class: "lw-bar" });
   const labels = h("div", { class: "lw-bar-labels" });
   const title = h("div", { class: "lw-bar-title" });
-  const note = h("div", { class: "lw-bar-note" }, "paler: predicted");
+  const note = h("div", { class: "lw-bar-note" });
   const object = h("div", { class: "lw-colorbar", "aria-hidden": "true", hidden: true }, title, bar, labels, note);
 
   return {
@@ -17,11 +17,17 @@ export function createColorbar() {
     /**
      * @param {Scale} scale
      * @param {string} colormap
-     * @param {boolean} predicted are there cells that were not measured?
+     * @param {Uint8Array} states of the cells
      */
-    update(scale, colormap, predicted) {
+    update(scale, colormap, states) {
       object.hidden = false;
-      note.hidden = !predicted;
+      const words = states.includes(4)
+        ? "see-through: from a part of the data"
+        : states.includes(1)
+          ? "paler: predicted"
+          : "";
+      note.hidden = !words;
+      note.textContent = words;
       title.textContent = scale.title;
       bar.style.background = cssGradient(colormap);
       labels.replaceChildren(

@@ -53,7 +53,7 @@ export function createView({ state, el }) {
     signal,
     onpaint({ grid, scale, triangles }) {
       if (grid && scale) {
-        colorbar.update(scale, look().colormap, grid.states.includes(1));
+        colorbar.update(scale, look().colormap, grid.states);
         describe(grid, scale);
       }
       if (grid && triangles > 0) root.dataset.painted = String(grid.header.epoch);

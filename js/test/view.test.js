@@ -176,6 +176,7 @@ test("cells from a part of the data are seen through, half of their pixels", asy
   // At an angle other parts of the surface are seen through the gaps.
   expect(covered(view)).toBeGreaterThan(0.45 * whole);
   expect(covered(view)).toBeLessThan(0.9 * whole);
+  expect(view.root.querySelector(".lw-bar-note").textContent).toBe("see-through: from a part of the data");
 });
 
 test("saddle highlighting changes pixels and marks critical points; off leaves the trained point alone", async () => {

@@ -25,12 +25,7 @@ def caption(landscape: Landscape) -> list[str]:
         for sentence in (
             _axes(recipe),
             _what(recipe),
-            *_cells(landscape),
-            _part(landscape),
-            _curvature(recipe),
-            verdict(recipe),
-            *_missing_dips(landscape),
-            *_window(landscape),
+            *([_part(landscape)] if landscape.sem is not None else _all(landscape)),
             *_notes(recipe),
         )
         if sentence
@@ -76,13 +71,27 @@ def verdict(recipe: Recipe) -> str:
     return f"Not exactly a critical point (‖∇L‖ = {number(gradient)}); {found}."
 
 
+def _all(landscape: Landscape) -> list[str]:
+    """What is said of a landscape over all of the data only."""
+    recipe = landscape.recipe
+    return [
+        *_cells(landscape),
+        _curvature(recipe),
+        verdict(recipe),
+        *_missing_dips(landscape),
+        *_window(landscape),
+    ]
+
+
 def _part(landscape: Landscape) -> str:
     """That only a part of the data was used, and what that makes uncertain."""
-    if landscape.sem is None:
-        return ""
-    known = landscape.sem[landscape.measured & np.isfinite(landscape.sem)]
+    assert landscape.sem is not None
+    known, count = landscape.sem[landscape.measured & np.isfinite(landscape.sem)], landscape.recipe.num_samples
     error = f" (standard error of a cell up to {number(float(known.max()))})" if known.size else ""
-    return f"Preliminary, from {landscape.recipe.num_samples or 'some'} data points drawn at random{error}; all data follow."
+    return (
+        f"Preliminary, from {f'{count:,} data points' if count else 'some batches'} drawn at random{error}: "
+        "axes, window and heights will change when all data are taken."
+    )
 
 
 def _missing_dips(landscape: Landscape) -> list[str]:

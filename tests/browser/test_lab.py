@@ -88,7 +88,7 @@ def test_the_survey_goes_on_while_a_cell_blocks_the_kernel(lab: Lab, tmp_path: P
     notebook.finish(1)
     notebook.run_until(2, "5")
     surface.wait_until_done("data.cells === 25")
-    assert surface.data()["cells"] == 25
+    assert surface.data()["cells"] == "25"
 
 
 def test_sliders_are_obeyed_while_a_cell_awaits_and_afterwards(lab: Lab, tmp_path: Path):

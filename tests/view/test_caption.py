@@ -291,6 +291,19 @@ class TestCells:
         assert self.cells(PredictionError(bound=0.0), losses=np.ones((9, 9)))[0].endswith("are within 0 of the loss.")
 
 
+class TestPart:
+    def test_of_a_part_of_the_data_nothing_is_claimed_but_its_error(self):
+        whole = landscape(TestCells.LOSSES)
+        sem = np.full((9, 9), 0.002)
+        part = dataclasses.replace(whole, sem=sem, recipe=dataclasses.replace(whole.recipe, num_samples=2320))
+        said = caption(part)
+        assert (
+            "Preliminary, from 2,320 data points drawn at random (standard error of a cell up to 0.002): "
+            "axes, window and heights will change when all data are taken." in said
+        )
+        assert not any("Hessian:" in s or "eigenvalue" in s or "cells measured" in s for s in said)
+
+
 class TestWindow:
     """What is odd about a window is explained."""
 
