@@ -34,6 +34,7 @@ _HOMES = {
     "frobenius_norm": "engine.moments",
     "gradient_direction": "engine.directions",
     "hessian_directions": "engine.directions",
+    "iter_hessian_directions": "engine.directions",
     "load": "landscape",
     "mean_curvature": "engine.moments",
     "quadratic_range": "engine.kinks",
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
         HessianDirections,
         gradient_direction,
         hessian_directions,
+        iter_hessian_directions,
         random_directions,
     )
     from landscape_widget.engine.kinks import quadratic_range

@@ -297,6 +297,7 @@ class Landscape:
         """Whether every cell is measured on all data, or predicted within a checked error."""
         return self.sem is None and (bool(self.measured.all()) or self.error.bound is not None)
 
+    @hinted
     def save(self, path: str | os.PathLike[str], *, keep_directions: bool = False) -> None:
         """Write arrays and one JSON header, no pickle.
 

@@ -12,6 +12,13 @@ from landscape_widget.engine.modes import full_precision, own_modes
 _FIRST_BLOCK = 16
 # Columns rotated at once, at least.
 _NARROWEST = 256
+# What the vectors of a run take at most unless more are wanted.
+_BYTES = 2**30
+
+
+def affordable(like: Tensor) -> int:
+    """How many vectors like this one 1 GiB holds."""
+    return _BYTES // (like.numel() * like.element_size())
 
 
 class Basis:

@@ -11,12 +11,15 @@ from scipy.linalg import eigh_tridiagonal
 from torch import Tensor
 
 from landscape_widget.engine.arguments import check_count, check_problem, check_seed
+from landscape_widget.engine.basis import affordable
 from landscape_widget.engine.directions import HessianDirections
 from landscape_widget.engine.operators import Hessian
 from landscape_widget.engine.probes import dot, finite_products
 from landscape_widget.engine.problem import Problem
 from landscape_widget.engine.streams import other_stream
+from landscape_widget.keywords import hinted
 from landscape_widget.spectrum import SpectralDensity
+from landscape_widget.warn import warn
 
 # An off-diagonal entry of so many units of round-off of ‖H‖ ends a run: the probe's subspace is invariant.
 _ROUND_OFF = 32
@@ -29,16 +32,20 @@ _GAP, _FEW, _AGREED = 0.2, 0.05, 0.05
 _ONE_VALUE = 1e-6
 # A weight of round-off: one eigenvalue of ten million has 1e-7.
 _WEIGHTLESS = 1e-13
+# Steps of a run whatever their vectors take.
+_LEAST_STEPS = 24
 # Of a unit vector, what must be left outside the other known ones for it to be known, too.
 _INDEPENDENT = 0.5
 
 
+@hinted
 def spectral_density(
     problem: Problem,
     num_probes: int = 8,
     num_steps: int = 64,
     *,
     known: HessianDirections | None = None,
+    max_basis: int | None = None,
     seed: int = 0,
 ) -> SpectralDensity:
     """The density of the Hessian's eigenvalues at θ*, by stochastic Lanczos quadrature.
@@ -52,6 +59,9 @@ def spectral_density(
     num_steps
         Products of a run, at most. A run keeps as many vectors of n numbers, and ends early where its subspace is
         invariant. It is exact when the steps reach the number of distinct eigenvalues.
+    max_basis
+        Vectors of length n that a run keeps at most, and so its steps. By default as many as 1 GiB holds, but at least
+        24; that they are fewer than ``num_steps`` is warned of, and the result's ``num_steps`` tells.
     known
         Pairs of :func:`hessian_directions`. The converged ones enter with the weight 1/N that they have, and the
         probes sample what is orthogonal to them: the density is then sharp at both ends.
@@ -70,6 +80,11 @@ def spectral_density(
     FloatingPointError
         Where products are not finite.
 
+    Warns
+    -----
+    UserWarning
+        Where memory allows fewer steps than were asked for.
+
     Notes
     -----
     Golub & Welsch (1969) for one probe, whose nodes are the Ritz values and whose weights are the squared first
@@ -86,7 +101,13 @@ def spectral_density(
     >>> abs(density.trace.mean - 100) < 4 * density.trace.sem
     True
     """
-    *_, make = iter_spectral_density(problem, num_probes, num_steps, known=known, seed=seed)
+    makers = iter_spectral_density(problem, num_probes, num_steps, known=known, max_basis=max_basis, seed=seed)
+    least = min(num_steps, problem.num_parameters)
+    if max_basis is None and (held := _held(problem)) < least:
+        warn(
+            f"num_steps = {num_steps} asked for, but 1 GiB holds {held} vectors; max_basis={least} allows as many steps"
+        )
+    *_, make = makers
     return make()
 
 
@@ -96,11 +117,12 @@ def iter_spectral_density(
     num_steps: int = 64,
     *,
     known: HessianDirections | None = None,
+    max_basis: int | None = None,
     seed: int = 0,
 ) -> Iterator[Callable[[], SpectralDensity]]:
     """As :func:`spectral_density`, but yields after every product a function that makes the density as it stands.
 
-    That is the density of the finished runs; of the first one while it goes on.
+    That is the density of the finished runs; of the first one while it goes on. Nothing is warned of.
     """
     check_problem(problem)
     check_count(num_probes, "num_probes")
@@ -113,7 +135,15 @@ def iter_spectral_density(
             f"expected known pairs of this problem's Hessian, of {problem.num_parameters} parameters, "
             f"got pairs of {known.largest.vectors.shape[1]}"
         )
+    if max_basis is not None:
+        check_count(max_basis, "max_basis")
+    num_steps = min(num_steps, _held(problem) if max_basis is None else max_basis)
     return _iterate(problem, num_probes, num_steps, known, seed)
+
+
+def _held(problem: Problem) -> int:
+    """How many vectors a run keeps at most if nothing else is wished."""
+    return max(_LEAST_STEPS, affordable(problem.point))
 
 
 def _iterate(

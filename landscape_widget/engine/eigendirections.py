@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ from landscape_widget.engine.arguments import (
     check_problem,
     check_seed,
 )
+from landscape_widget.engine.basis import affordable
 from landscape_widget.engine.lanczos import LanczosState
 from landscape_widget.engine.operators import Hessian
 from landscape_widget.engine.problem import Problem
@@ -24,12 +24,11 @@ from landscape_widget.engine.ritz import Beside, RitzPairs
 from landscape_widget.engine.streams import other_stream
 from landscape_widget.keywords import hinted
 from landscape_widget.landscape import Curvature, Direction
+from landscape_widget.warn import warn
 
 Found = TypeVar("Found")
 
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
-# What the basis takes at most unless more are wanted.
-_BASIS_BYTES = 2**30
 # Products that a run takes at least, as a rule: what may be spent on finding a faster way depends on it.
 _TYPICAL = 60
 
@@ -80,6 +79,7 @@ class HessianDirections:
         smallest = [self._direction(self.smallest, i, "smallest") for i in range(len(self.smallest))]
         return (*largest, *reversed(smallest))
 
+    @hinted
     def extend(self, k: int, *, max_matvecs: int = 300) -> HessianDirections:
         """The same run with k pairs per end: the result is as if they had been asked for at once; this one stays as it is.
 
@@ -213,6 +213,7 @@ def hessian_directions(
     return make()
 
 
+@hinted
 def iter_hessian_directions(
     problem: Problem,
     k: int = 4,
@@ -225,8 +226,28 @@ def iter_hessian_directions(
 ) -> Iterator[Callable[[], HessianDirections]]:
     """As :func:`hessian_directions`, but yields after every product a function that makes the pairs as they stand.
 
-    The last one's pairs are verified. Making the pairs costs a pass over the basis, so it is left to the caller when;
-    a function is to be called before the next is asked for, or not at all.
+    Parameters
+    ----------
+    problem, k, tol, seed, max_matvecs, max_basis, start
+        As of :func:`hessian_directions`; they are checked at the call.
+
+    Yields
+    ------
+    callable
+        Makes :class:`HessianDirections`: ``preliminary`` ones, with residuals by the recurrence, and at last those that
+        :func:`hessian_directions` returns, whose pairs are verified. Making them costs a pass over the basis, so it is
+        left to the caller when; a function is to be called before the next is asked for, or not at all.
+
+    Examples
+    --------
+    >>> import landscape_widget as lw
+    >>> from landscape_widget import examples
+    >>> improving = lw.iter_hessian_directions(examples.quadratic([10.0, 9.0, 1.0, -1.0], rotation_seed=0), k=1)
+    >>> seen = [make() for make in improving]
+    >>> all(a.largest.values[0] <= b.largest.values[0] + 1e-9 for a, b in zip(seen, seen[1:]))
+    True
+    >>> seen[0].preliminary, seen[-1].preliminary, round(float(seen[-1].largest.values[0]), 6)
+    (True, False, 10.0)
     """
     check_problem(problem)
     check_seed(seed)
@@ -323,10 +344,7 @@ def _result(run: _Run, pairs: ritz.BothEnds, *, preliminary: bool) -> HessianDir
 def _valid_k(problem: Problem, k: int) -> int:
     check_count(k, "k")
     if k > problem.num_parameters:
-        warnings.warn(
-            f"k = {k} pairs per end asked for, but the Hessian has only {problem.num_parameters}; clipped",
-            stacklevel=3,
-        )
+        warn(f"k = {k} pairs per end asked for, but the Hessian has only {problem.num_parameters}; clipped")
     return min(k, problem.num_parameters)
 
 
@@ -334,8 +352,7 @@ def _capacity(problem: Problem, k: int, max_matvecs: int, max_basis: int | None)
     """Vectors that the basis may hold."""
     least = _least_basis(problem, k, max_matvecs)
     if max_basis is None:
-        affordable = _BASIS_BYTES // (problem.num_parameters * problem.point.element_size())
-        return min(max(least, affordable), max_matvecs, problem.num_parameters)
+        return min(max(least, affordable(problem.point)), max_matvecs, problem.num_parameters)
     check_count(max_basis, "max_basis")
     if max_basis < least:
         raise ValueError(f"expected max_basis of at least 4k + 20 = {4 * k + 20} for k = {k} per end, got {max_basis}")

@@ -13,6 +13,7 @@ from landscape_widget.engine.differentiability import told_in_words
 from landscape_widget.engine.modes import own_modes
 from landscape_widget.engine.problem import Problem
 from landscape_widget.engine.products import DoubleBackward
+from landscape_widget.keywords import hinted
 from landscape_widget.spectrum import QuadraticRange
 
 # Steps looked at, in ‖Δθ‖: from the largest downwards, each a third of the one before, to where round-off takes over.
@@ -21,6 +22,7 @@ _LARGEST, _RATIO, _NUM_STEPS = 0.1, 10**0.5, 17
 _IN_A_ROW = 3
 
 
+@hinted
 @own_modes()
 def quadratic_range(problem: Problem, vector: Tensor, *, tol: float = 0.1) -> QuadraticRange:
     """Find h₀, the distance along a vector up to which the Hessian at θ* describes the loss.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +16,9 @@ from landscape_widget.engine.operators import Hessian
 from landscape_widget.engine.probes import DISTRIBUTIONS, Probes, dot, finite_products
 from landscape_widget.engine.problem import Problem
 from landscape_widget.engine.streams import other_stream
+from landscape_widget.keywords import hinted
 from landscape_widget.spectrum import MATVECS, PASSES, Estimate, SpectralMoments, jackknife, standard_error
+from landscape_widget.warn import warn
 
 METHODS = ("hutchinson", "hutch++", "forward")
 # What is left of a product after it was made orthogonal to the sketch, in units of round-off, for it to count as new.
@@ -43,6 +44,7 @@ class _Samples:
         self.squares += squares.tolist()
 
 
+@hinted
 def spectral_moments(
     problem: Problem,
     num_probes: int = 64,
@@ -132,6 +134,7 @@ def iter_spectral_moments(
         )
 
 
+@hinted
 def trace(
     problem: Problem, num_probes: int = 64, *, method: str = "hutchinson", probes: str = "rademacher", seed: int = 0
 ) -> Estimate:
@@ -159,6 +162,7 @@ def iter_trace(
     return map(_trace, _samples(problem, num_probes, method, probes, seed, squares=False))
 
 
+@hinted
 def mean_curvature(
     problem: Problem, num_probes: int = 64, *, method: str = "hutchinson", probes: str = "rademacher", seed: int = 0
 ) -> Estimate:
@@ -174,6 +178,7 @@ def mean_curvature(
     return _scaled(trace(problem, num_probes, method=method, probes=probes, seed=seed), 1 / problem.num_parameters)
 
 
+@hinted
 def frobenius_norm(
     problem: Problem, num_probes: int = 64, *, method: str = "hutchinson", probes: str = "rademacher", seed: int = 0
 ) -> Estimate:
@@ -190,6 +195,7 @@ def frobenius_norm(
     return _warn_of_bias(_frobenius_norm(samples), "frobenius_norm")
 
 
+@hinted
 def trace_ratio(
     problem: Problem, num_probes: int = 64, *, method: str = "hutchinson", probes: str = "rademacher", seed: int = 0
 ) -> Estimate:
@@ -353,9 +359,8 @@ def _with_bias(estimate: Estimate, bias: float) -> Estimate:
 def _warn_of_bias(estimate: Estimate, name: str) -> Estimate:
     # Where the samples agree to many digits a bias in the last ones is nothing to warn of.
     if estimate.bias is not None and abs(estimate.bias) > max(estimate.sem, _NEGLIGIBLE * abs(estimate.mean)):
-        warnings.warn(
+        warn(
             f"the {name.replace('_', ' ')} of {estimate.mean:.4g} from losses alone may be off by {abs(estimate.bias):.2g}, more than "
-            f'its standard error of {estimate.sem:.2g}: of truncation or round-off; method="hutchinson" has neither',
-            stacklevel=3,
+            f'its standard error of {estimate.sem:.2g}: of truncation or round-off; method="hutchinson" has neither'
         )
     return estimate

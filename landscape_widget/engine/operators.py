@@ -32,6 +32,7 @@ from landscape_widget.engine.products import (
     footprint,
     graph_bytes,
 )
+from landscape_widget.keywords import hinted
 
 METHODS = ("auto", "double backward", "kept graph", "forward over reverse", "linearize")
 
@@ -85,6 +86,7 @@ class Hessian:
     (3, 'kept graph')
     """
 
+    @hinted
     @own_modes()
     def __init__(
         self,

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from landscape_widget.keywords import hinted
 from landscape_widget.landscape import Direction
 
 # Beyond this |cos| two axes are called parallel: the plane would be a line to working precision.
@@ -48,6 +49,7 @@ class Plane:
     (0.5, -0.25, 0.0)
     """
 
+    @hinted
     def __init__(self, origin: Tensor, directions: tuple[Direction, Direction]) -> None:
         _check(origin, directions)
         self.origin = origin

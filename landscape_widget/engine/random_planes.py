@@ -17,6 +17,7 @@ from landscape_widget.engine.directions import random_directions
 from landscape_widget.engine.operators import Hessian
 from landscape_widget.engine.probes import dot, finite_products, slice_size
 from landscape_widget.engine.problem import Problem
+from landscape_widget.keywords import hinted
 from landscape_widget.landscape import is_round_off
 from landscape_widget.spectrum import (
     DOMINANT,
@@ -41,6 +42,7 @@ _RARE = 5
 _CHUNK = 1000
 
 
+@hinted
 def random_planes(problem: Problem, num_probes: int = 64, *, kind: str = "none", seed: int = 0) -> RandomPlanes:
     """How often the slice on a random plane is curved up, both ways, or down at θ*: sampled with Hessian-vector products.
 
@@ -106,6 +108,7 @@ def iter_random_planes(
     return _sampled(problem, num_probes, kind, seed)
 
 
+@hinted
 def random_planes_from_density(
     density: SpectralDensity, num_planes: int = 10_000, *, kind: str = "none", seed: int = 0
 ) -> RandomPlanes:
@@ -186,6 +189,7 @@ def _unbiased(shares: np.ndarray) -> np.ndarray:
     return corrected * (all_probes.sum() / corrected.sum()) if corrected.any() else all_probes
 
 
+@hinted
 def random_planes_by_formula(trace_ratio: Estimate, dominance: float, *, kind: str = "none") -> RandomPlanes:
     """How often the slice on a Gaussian plane is curved up, both ways, or down: by the formula in s = tr H/‖H‖_F.
 

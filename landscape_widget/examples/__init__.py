@@ -40,6 +40,7 @@ from torch import nn
 from landscape_widget.engine.arguments import check_seed
 from landscape_widget.engine.problem import Problem
 from landscape_widget.examples import data, known, networks, recipes
+from landscape_widget.keywords import hinted
 
 __all__ = [
     "digits_cnn",
@@ -57,6 +58,7 @@ __all__ = [
 Device = torch.device | str | None
 
 
+@hinted
 def digits_mlp(*, device: Device = None) -> Problem:
     """A tanh network, 64-64-64-10, trained on 1,437 handwritten digits with cross-entropy; n = 8,970.
 
@@ -65,11 +67,13 @@ def digits_mlp(*, device: Device = None) -> Problem:
     return _digits("digits_mlp", device)
 
 
+@hinted
 def digits_mlp_early(*, device: Device = None) -> Problem:
     """`digits_mlp` after 60 of its 500 steps: negative curvature at a point that is not stationary."""
     return _digits("digits_mlp_early", device)
 
 
+@hinted
 def digits_cnn(*, device: Device = None) -> Problem:
     """A convolutional network with SiLU and average pooling, trained on the digits; n = 5,210.
 
@@ -78,11 +82,13 @@ def digits_cnn(*, device: Device = None) -> Problem:
     return _digits("digits_cnn", device)
 
 
+@hinted
 def digits_cnn_early(*, device: Device = None) -> Problem:
     """`digits_cnn` after 150 of its 600 steps: negative curvature at a point that is not stationary."""
     return _digits("digits_cnn_early", device)
 
 
+@hinted
 def digits_cnn_relu(*, device: Device = None) -> Problem:
     """The twin of `digits_cnn` with ReLU and max-pooling; n = 5,210.
 
@@ -92,6 +98,7 @@ def digits_cnn_relu(*, device: Device = None) -> Problem:
     return _digits("digits_cnn_relu", device)
 
 
+@hinted
 def digits_saddle(*, dtype: torch.dtype = torch.float64, device: Device = None) -> Problem:
     """An exact saddle on real data, without training: index 144 of n = 1,210, λ = ±0.2409, s = 0.351.
 
@@ -115,11 +122,13 @@ def digits_saddle(*, dtype: torch.dtype = torch.float64, device: Device = None) 
     return Problem(network, nn.CrossEntropyLoss(), (digits.images, digits.labels), device=device)
 
 
+@hinted
 def regression(*, device: Device = None) -> Problem:
     """A tanh network, 1-16-16-1, fitted with MSE to 200 points of sin(3x)·exp(−x²/2), `data.wave`; n = 321."""
     return Problem(recipes.trained("regression"), nn.MSELoss(), data.wave_samples(), device=device)
 
 
+@hinted
 def toy_saddle(n: int, m: int, *, dtype: torch.dtype = torch.float64, device: Device = None) -> Problem:
     """The toy loss of Böttcher and Wheeler (2024, arXiv:2208.13219): m curvatures of +1, 2n − m of −1, and one of 0.
 
@@ -140,6 +149,7 @@ def toy_saddle(n: int, m: int, *, dtype: torch.dtype = torch.float64, device: De
     return Problem(networks.ToySaddle(n, m, dtype), networks.own_value, None, device=device)
 
 
+@hinted
 def quadratic(
     spectrum: npt.ArrayLike,
     *,
