@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import os
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
@@ -45,8 +45,6 @@ class Evaluation:
         self._names, self._settled = names, False
         self._ways: dict[tuple[int, bool], OneByOne | Together] = {}
         self._pieces: dict[Strategy, list[Term]] = {}
-        # Passes of the user's thread and of the engine's would move the model under each other's feet.
-        self._lock = threading.RLock()
 
     def anew(self) -> Evaluation:
         """For the same loss over other data."""
@@ -100,13 +98,14 @@ class Evaluation:
         Exception
             Whatever a strategy cannot do.
         """
-        with self._lock, own_modes():
+        # Where this thread computes, what others do meanwhile does not count; what is on a device is waited for.
+        clock = time.thread_time if self.placed.vector.device.type == "cpu" and os.name != "nt" else time.perf_counter
+        with self.placed.lock, own_modes():
             batch = _channels_last(piece.batch) if strategy.channels_last else piece.batch
             measure = self._way(strategy).start(points, indices)
-            began = time.perf_counter()
-            # What is on the device is waited for.
+            began = clock()
             values = torch.as_tensor(as_rows(measure(batch, True))).cpu()
-            return values, time.perf_counter() - began
+            return values, clock() - began
 
     def _pass(
         self, problem: Problem, points: Points, indices: Sequence[int], with_metrics: bool
@@ -114,7 +113,7 @@ class Evaluation:
         """One pass over the data for the points of these indices, as many as the strategy takes at most; shape (p, q)."""
         strategy, total, measure, queued = self.strategy, None, None, None
         for piece in self._micro_batches(problem, strategy):
-            with self._lock, own_modes():
+            with self.placed.lock, own_modes():
                 began = time.perf_counter()
                 measure = measure or self._way(strategy).start(points, indices)
                 loss, *metrics = measure(piece.batch, with_metrics)
@@ -145,7 +144,7 @@ class Evaluation:
 
     def cut(self, problem: Problem, term: Term, strategy: Strategy) -> list[Term]:
         """A term as addends of no more samples than the strategy allows, laid out as it wants them."""
-        with self._lock, own_modes():
+        with self.placed.lock, own_modes():
             pieces = problem.pieces(term, strategy.rows) if strategy.rows else [term]
             if strategy.channels_last:
                 pieces = [replace(piece, batch=_channels_last(piece.batch)) for piece in pieces]

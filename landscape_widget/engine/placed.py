@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
@@ -31,6 +32,8 @@ class Placed:
 
     def __init__(self, model: nn.Module, names: Sequence[str], point: Tensor, *, channels_last: bool = False) -> None:
         self.vector = point.clone()
+        # Passes of the user's thread and of the engine's would move the model under each other's feet.
+        self.lock = threading.RLock()
         self._holds: object = None
         self._copied: list[tuple[Tensor, Tensor]] = []
         given = dict(model.named_parameters())
