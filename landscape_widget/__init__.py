@@ -27,6 +27,7 @@ _HOMES = {
     "RandomPlanes": "spectrum",
     "Recipe": "landscape",
     "RitzPairs": "engine.ritz",
+    "Slice": "slice",
     "SpectralDensity": "spectrum",
     "SpectralMoments": "spectrum",
     "compute": "engine.survey",
@@ -42,6 +43,7 @@ _HOMES = {
     "random_planes": "engine.random_planes",
     "random_planes_by_formula": "engine.random_planes",
     "random_planes_from_density": "engine.random_planes",
+    "slice_along": "engine.slices",
     "spectral_density": "engine.density",
     "spectral_moments": "engine.moments",
     "survey": "engine.survey",
@@ -72,6 +74,7 @@ if TYPE_CHECKING:
         random_planes_from_density,
     )
     from landscape_widget.engine.ritz import RitzPairs
+    from landscape_widget.engine.slices import slice_along
     from landscape_widget.engine.survey import compute, survey
     from landscape_widget.exploration import explore
     from landscape_widget.landscape import (
@@ -83,6 +86,7 @@ if TYPE_CHECKING:
         Recipe,
         load,
     )
+    from landscape_widget.slice import Slice
     from landscape_widget.view.widget import LandscapeWidget, view
 
 
