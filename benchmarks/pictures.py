@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from models import WORKLOADS
-from surface_peers import Scene, now
+from surface_peers import CRITERION, Scene, now
 from torch import Tensor, nn
 
 import landscape_widget as lw
@@ -21,10 +21,11 @@ _ROUND_OFF = 1e-6
 
 
 def scene(name: str, num_samples: int | None = None, seed: int = 0, span: float = 1.0) -> Scene:
-    """A network of `models` with its data in one batch, as its user would give them."""
+    """A network of `models` with its data in one batch, as its user would give them, on a filter-normalized random plane."""
     workload = WORKLOADS[name](num_samples)
     x, y = (torch.cat(parts) for parts in zip(*workload.batches, strict=True))
-    return Scene(name, workload.model, x, y, seed, span)
+    first, second = lw.random_directions(lw.Problem(workload.model, CRITERION, (x, y)), 2, seed=seed)
+    return Scene(name, workload.model, x, y, (first, second), span)
 
 
 @dataclass(frozen=True)

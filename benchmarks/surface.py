@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from pictures import Picture, Verdict, hard_pictures, scene
 from report import Report
-from surface_peers import Drawn, Ours, PlainLoop, Scene, Tool, now, peers
+from surface_peers import Alone, Drawn, Ours, PlainLoop, Scene, Tool, alone, now, peers
 
 RESULTS = Path(__file__).parent / "results"
 TABLES = {"cells": "A cell", "pictures": "A picture", "hard": "Hard pictures"}
@@ -76,7 +76,9 @@ def compare_cells(report: Report, others: Sequence[Tool], arguments: argparse.Na
     report.say(
         "Every cell of a small grid on one random plane: 33 × 33 of ours, 17 × 17 of the peers, of ResNet-20 5 × 5. A cell's "
         "time is that between the first cell and the last; ÷ forward is over bare passes before and after, in the same round. "
-        "Largest miss: of its cells from the loss at the coordinates that it gives them, by the plain loop, in parts of the range."
+        "Alone: in a process of its own, after bare passes only, over these; there the C library gives large activations "
+        "back to the system after each pass, until a gradient was computed. Largest miss: of a tool's cells from the loss at "
+        "the coordinates that it gives them, by the plain loop, in parts of the range."
     )
     rows = []
     for name in _chosen(CELLS, arguments.models):
@@ -93,10 +95,26 @@ def compare_cells(report: Report, others: Sequence[Tool], arguments: argparse.Na
                 drawn = tool.draw(place, count)
                 passes.append(place.forward_seconds(0.5))
                 rounds[tool.name].append((drawn, drawn.clock.per_cell / statistics.mean(passes[-2:])))
-        rows.append((name, "the bare forward pass", f"{1e3 * statistics.median(passes):.3g}", "1.00", "", "", ""))
-        rows += [_cells_row(name, tool.name, rounds[tool.name], place) for tool in tools]
+        alones = [alone(type(tool), place, count, arguments.repeats) for tool, count in zip(tools, counts, strict=True)]
+        forward, forward_alone = statistics.median(passes), statistics.median(a.forward for a in alones)
+        rows.append(
+            (
+                name,
+                "the bare forward pass",
+                f"{1e3 * forward:.3g}",
+                "1.00",
+                f"{1e3 * forward_alone:.3g}",
+                "1.00",
+                *[""] * 3,
+            )
+        )
+        rows += [_cells_row(place, t.name, rounds[t.name], a) for t, a in zip(tools, alones, strict=True)]
     report.table(
-        ("network", "tool", "a cell, ms", "÷ forward", "before the first cell, s", "largest miss", "strategy"), rows
+        (
+            *("network", "tool", "a cell, ms", "÷ forward", "alone, ms", "÷ forward alone"),
+            *("before the first cell, s", "largest miss", "strategy"),
+        ),
+        rows,
     )
 
 
@@ -151,18 +169,14 @@ def try_hard_pictures(report: Report, arguments: argparse.Namespace) -> None:
     )
 
 
-def _cells_row(network: str, tool: str, rounds: list[tuple[Drawn, float]], place: Scene) -> tuple[str, ...]:
+def _cells_row(place: Scene, tool: str, rounds: list[tuple[Drawn, float]], by_itself: Alone) -> tuple[str, ...]:
     drawn = rounds[-1][0]
     per_cell, set_up = (statistics.median(getattr(d.clock, what) for d, _ in rounds) for what in ("per_cell", "set_up"))
     ratio = statistics.median(ratio for _, ratio in rounds)
     return (
-        network,
-        tool,
-        f"{1e3 * per_cell:.3g}",
-        f"{ratio:.2f}",
-        f"{set_up:.2g}",
-        f"{_miss(place, drawn):.0e}",
-        drawn.how,
+        *(place.name, tool, f"{1e3 * per_cell:.3g}", f"{ratio:.2f}"),
+        *(f"{1e3 * by_itself.per_cell:.3g}", f"{by_itself.per_cell / by_itself.forward:.2f}"),
+        *(f"{set_up:.2g}", f"{_miss(place, drawn):.0e}", drawn.how),
     )
 
 

@@ -10,11 +10,14 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
+from multiprocessing import get_context
 from typing import Any, Protocol
 
 import numpy as np
@@ -39,7 +42,7 @@ class Scene:
     model: nn.Module
     x: Tensor
     y: Tensor
-    seed: int = 0
+    directions: tuple[lw.Direction, lw.Direction]
     span: float = 1.0
 
     def new_problem(self) -> lw.Problem:
@@ -50,18 +53,15 @@ class Scene:
         return self.new_problem()
 
     @cached_property
-    def directions(self) -> tuple[lw.Direction, lw.Direction]:
-        """Two filter-normalized random directions."""
-        x, y = lw.random_directions(self.problem, 2, seed=self.seed)
+    def axes(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The directions by parameter."""
+        x, y = (self._by_parameter(direction.vector) for direction in self.directions)
         return x, y
 
-    @cached_property
-    def axes(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The same by parameter."""
-        x, y = (
-            dict(zip(self.problem.parameter_names, self.problem.split(d.vector), strict=True)) for d in self.directions
-        )
-        return x, y
+    def _by_parameter(self, vector: Tensor) -> dict[str, Tensor]:
+        named = dict(self.model.named_parameters())
+        parts = vector.split([parameter.numel() for parameter in named.values()])
+        return {name: part.view_as(parameter) for (name, parameter), part in zip(named.items(), parts, strict=True)}
 
     def at(self, alpha: float, beta: float) -> dict[str, Tensor]:
         """The state_dict of the point (α, β)."""
@@ -206,7 +206,7 @@ class Landscaper:
         clock, model = Clock(), copy.deepcopy(scene.model)
         axes = [[axis[name].clone() for name, _ in model.named_parameters()] for axis in scene.axes]
         # Its unit is ‖θ‖.
-        distance = scene.span * scene.directions[0].norm / float(scene.problem.point.norm())
+        distance = scene.span * scene.directions[0].norm / _norm(model.parameters())
         loss = _on_clock(lambda model, data: CRITERION(model(data[0]), data[1]).item(), clock)
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             losses, coordinates = self._compute(
@@ -226,6 +226,38 @@ def peers() -> tuple[list[Tool], list[str]]:
         except (ImportError, PackageNotFoundError) as error:
             missing.append(f"{tool.__name__} is not measured: {error}.")
     return found, missing
+
+
+@dataclass(frozen=True)
+class Alone:
+    """Figures of a process in which nothing but one tool was ever run."""
+
+    forward: float
+    """Seconds of a bare forward pass before the tool."""
+    per_cell: float
+    """Median over rounds."""
+
+
+def alone(tool: type[Tool], scene: Scene, count: int, repeats: int) -> Alone:
+    """A tool in a fresh process.
+
+    There glibc gives large activations back to the system after every pass and pays for page faults in the next; after
+    the first gradient it keeps them. A peer's user who loads weights and evaluates them pays so in every cell.
+    """
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        # Without what was made of it here.
+        return pool.submit(_alone, tool, replace(scene), count, repeats, torch.get_num_threads()).result()
+
+
+def _alone(tool: type[Tool], scene: Scene, count: int, repeats: int, threads: int) -> Alone:
+    torch.set_num_threads(threads)
+    forward = scene.forward_seconds(0.5)
+    made = tool()
+    return Alone(forward, statistics.median(made.draw(scene, count).clock.per_cell for _ in range(repeats)))
+
+
+def _norm(parameters: Iterable[Tensor]) -> float:
+    return float(torch.cat([parameter.detach().reshape(-1) for parameter in parameters]).norm())
 
 
 def _on_clock(measure: Callable[..., float], clock: Clock) -> Callable[..., Any]:
