@@ -1,8 +1,9 @@
 """Prediction of unmeasured cells, level by level, by interpolating subdivision; numpy only.
 
 A grid of 2^k+1 points holds coarser grids of 2^j+1 points (an axis of one point makes it a line, and holds no coarser
-one). Each level predicts the points that are new in the next one by the four-point rule of Deslauriers & Dubuc (1989), which reproduces cubics; where a cell is measured, measured
-minus predicted (the *detail coefficient*) is the local error of the prediction.
+one). Each level predicts the points that are new in the next one by the four-point rule of Deslauriers & Dubuc (1989),
+which reproduces cubics; where a cell is measured, measured minus predicted (the *detail coefficient*) is the local
+error of the prediction.
 """
 
 from __future__ import annotations

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landscape_widget.interpolate import exponent, level_mask, midpoints, num_levels, predict, predict_all, strides
+from landscape_widget.interpolate import (
+    check_resolution,
+    exponent,
+    level_mask,
+    midpoints,
+    num_levels,
+    predict,
+    predict_all,
+    strides,
+)
 
 COUNTS = [5, 9, 17, 33, 65]
 
@@ -93,6 +102,28 @@ def test_a_hole_does_not_spread(row: int, column: int, hole: float, everything: 
     near = (abs(rows - 2 * row) <= 1) & (abs(columns - 2 * column) <= 1)
     np.testing.assert_allclose(filled[~near], z[~near], atol=1e-12)
     assert not np.isfinite(filled[near & ~measured]).any()
+
+
+@given(count=st.sampled_from(COUNTS), seed=st.integers(0, 100))
+def test_a_line_is_a_grid_of_one_row(count: int, seed: int) -> None:
+    """The same levels, and the same prediction, as each row of a grid that is the same along the other axis."""
+    z = np.random.default_rng(seed).normal(size=(1, count))
+    assert num_levels((1, count)) == num_levels((count, count))
+    for level in range(num_levels((1, count))):
+        row, column = strides((1, count), level)
+        assert (row, column) == (1, strides((count, count), level)[1])
+        measured = level_mask((1, count), level)
+        np.testing.assert_array_equal(measured[0], level_mask((count, count), level)[0])
+        many = np.repeat(measured, count, axis=0)
+        expected = predict(np.repeat(z, count, axis=0), many)
+        np.testing.assert_array_equal(predict(z, measured)[0], expected[0])
+        np.testing.assert_array_equal(predict(z.T, measured.T)[:, 0], expected[0])
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_is_to_be_measured_has_three_points_along_an_axis(count: int) -> None:
+    with pytest.raises(ValueError, match=rf"got {count}; the nearest are 3 and 5$"):
+        check_resolution(count)
 
 
 def test_what_is_not_yet_known_is_nan() -> None:

@@ -325,9 +325,7 @@ class Problem:
         """
         return self._evaluation.run(self, self._on_plane(plane, alphas, betas), with_metrics=True)
 
-    def iter_line_losses(
-        self, line: Line, alphas: Sequence[float] | np.ndarray
-    ) -> Generator[None, None, np.ndarray]:
+    def iter_line_losses(self, line: Line, alphas: Sequence[float] | np.ndarray) -> Generator[None, None, np.ndarray]:
         """As :meth:`iter_plane_losses`, at the points α_i of a line."""
         return self._evaluation.run(self, self._on(line, alphas), with_metrics=True)
 

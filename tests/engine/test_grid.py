@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landscape_widget.display import Display
-from landscape_widget.engine.grid import Grid
+from landscape_widget.engine.grid import Grid, coordinates
 from landscape_widget.interpolate import predict
 
 COUNTS = [3, 5, 9, 17, 33]
@@ -348,6 +348,69 @@ def test_cells_are_reused_in_wider_and_narrower_windows(before: int, after: int,
     both = np.isin(line(after, wide), line(before, 1.0))
     np.testing.assert_array_equal(second.measured, np.outer(both, both))
     assert second.measured.any()
+
+
+def curve(kind: str, seed: int) -> np.ndarray:
+    """1,025 points of a line with what makes prediction hard, shape (1, 1025)."""
+    rng = np.random.default_rng(seed)
+    x, a, b = np.linspace(-1, 1, 1025)[None], *rng.uniform(-1, 1, 2)
+    bend = x**2 + sum(rng.normal() * np.sin(2 * rng.normal() * x + rng.uniform(0, 7)) for _ in range(4))
+    if kind == "kinked":
+        return 0.3 * bend + np.abs(x - a)
+    if kind == "plateau":
+        return np.maximum(bend, np.quantile(bend, 0.5 + 0.4 * b))
+    if kind == "bumpy":
+        return bend + 0.5 * np.exp(-((x - a) ** 2) / (2 * 0.02**2))
+    if kind == "cliff":
+        return bend + np.where(x > a, 1.0, 0.0)
+    return bend
+
+
+def test_the_statement_holds_on_lines_of_every_kind() -> None:
+    """As on surfaces; with 257 points and fewer all that is left may be needed to prove it."""
+    held, shares = [], []
+    for seed in range(200):
+        z = curve(["smooth", "kinked", "plateau", "bumpy", "cliff"][seed % 5], seed)
+        grid = Grid(z.shape, tolerance=1e-3, seed=seed)
+        asked = measure(grid, z, chunk=20 + seed)
+        assert len(asked) == len(set(asked)) == grid.measured.sum()
+        assert grid.bound is not None
+        assert grid.scale is not None
+        assert grid.measured.all() or grid.num_checked >= 149
+        assert grid.bound <= 1e-3 * grid.scale
+        held.append(np.mean(np.abs(predict(grid.values, grid.measured) - z) <= grid.bound + 1e-15) >= 0.98)
+        shares.append(grid.measured.mean())
+    assert np.mean(held) >= 0.93
+    assert np.mean(shares) < 0.35
+
+
+@pytest.mark.parametrize("count", [3, 5, 17, 33, 129])
+def test_a_short_line_is_measured_in_full(count: int) -> None:
+    z = np.linspace(-1, 1, count)[None] ** 2
+    grid = Grid(z.shape, tolerance=1e-3, seed=0)
+    assert len(measure(grid, z)) == count
+    assert (grid.bound, grid.error.bound, grid.error.num_checked) == (0.0, 0.0, 0)
+    assert (grid.error.confidence, grid.error.share) == (0.95, 0.98)
+
+
+@pytest.mark.parametrize(("before", "after", "zoom"), [(33, 33, 1), (33, 33, -1), (9, 65, -3), (17, 129, 0)])
+def test_points_of_a_line_are_reused_in_wider_and_narrower_windows(before: int, after: int, zoom: int) -> None:
+    first, second = Grid((1, before), tolerance=0, seed=0), Grid((1, after), tolerance=0, seed=0)
+    places, wider = coordinates(before, 1.0), coordinates(after, 2.0**zoom)
+    measure(first, places[None] ** 3)
+    second.absorb(first, zoom)
+    np.testing.assert_array_equal(second.measured[0], np.isin(wider, places))
+    np.testing.assert_array_equal(second.values[second.measured], wider[np.isin(wider, places)] ** 3)
+    assert second.measured[0, after // 2]
+
+
+@pytest.mark.parametrize("count", [3, 17, 4097])
+@pytest.mark.parametrize("span", [1.0, 0.1, 1e-300, 3e37])
+def test_coordinates_are_symmetric_about_zero(count: int, span: float) -> None:
+    found = coordinates(count, span)
+    assert found.shape == (count,)
+    assert (found[0], found[count // 2], found[-1]) == (-span, 0.0, span)
+    np.testing.assert_array_equal(found, -found[::-1])
 
 
 def test_other_shapes_are_refused() -> None:

@@ -12,7 +12,7 @@ import pytest
 from landscape_widget import Curvature, Problem, examples, hessian_directions
 from landscape_widget.engine.plane import Plane
 from landscape_widget.engine.plane_survey import PlaneSurvey, facts
-from landscape_widget.engine.window import WindowSearch
+from landscape_widget.engine.window import LineSearch, WindowSearch
 
 Loss = Callable[[float, float], float]
 
@@ -148,6 +148,56 @@ def test_wide_is_half_of_theta_and_measures_nothing() -> None:
 def test_other_windows_are_refused() -> None:
     with pytest.raises(ValueError, match="expected window 'saddle' or 'wide', got 'narrow'"):
         spans(lambda x, y: 0.0, (1.0, 1.0), window="narrow")
+
+
+def span_of(loss: Callable[[float], float], curvature: float, *, norm: float = 1.0, theta_norm: float = 10.0) -> float:
+    """The half-width along a line."""
+    search, asked = LineSearch(norm, curvature, theta_norm), []
+    while (alpha := search.ask()) is not None:
+        asked.append(alpha)
+        search.tell(loss(alpha))
+    assert len(asked) == len(set(asked)) <= 60
+    assert search.span is not None
+    return search.span
+
+
+@pytest.mark.parametrize("b", [0.01, 1.0])
+@pytest.mark.parametrize("c", [0.01, 1.0, 30.0])
+@pytest.mark.parametrize("norm", [1.0, 0.02, 50.0])
+@pytest.mark.parametrize("level", [0.0, 1.0, -3.0])
+def test_a_line_ends_where_a_quartic_returns(b: float, c: float, norm: float, level: float) -> None:
+    def loss(alpha: float) -> float:
+        return level - b * (alpha * norm) ** 2 + c * (alpha * norm) ** 4
+
+    assert span_of(loss, -2 * b, norm=norm) * norm == pytest.approx(math.sqrt(b / c), rel=0.06)
+
+
+def test_a_line_ends_at_the_norm_of_theta() -> None:
+    assert span_of(lambda t: -(t**2), -2.0, theta_norm=3.0) == 3.0
+    assert span_of(lambda t: 1 + 1e-3 * t**2, 2e-3, theta_norm=3.0) == 3.0
+    assert span_of(lambda t: -(t**2), -2.0, theta_norm=0.0) == 1.0
+
+
+@pytest.mark.parametrize("curvature", [8.0, 0.0, -1e-3])
+def test_without_a_dip_a_line_shows_the_loss_rise_by_itself(curvature: float) -> None:
+    """Also where the Hessian is wrong: its curvature only seeds the search."""
+    assert 0.75 * 5 <= 4 * span_of(lambda t: 5 + 4 * t**2, curvature) ** 2 <= 1.33 * 5
+
+
+@pytest.mark.parametrize("cube", [0.0, 1.0, 5.0, 50.0])
+def test_a_cliff_on_one_side_of_a_line_does_not_hide_the_dip(cube: float) -> None:
+    def loss(t: float) -> float:
+        return -(t**2) + cube * t**3 + t**4
+
+    span = span_of(loss, -2.0, theta_norm=100.0)
+    heights = [loss(i / 50 * span) for i in range(-50, 51)]
+    assert -min(heights) >= 0.2 * (max(heights) - min(heights))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_line_does_not_end_where_the_loss_is_not_finite(bad: float) -> None:
+    span = span_of(lambda t: -(t**2) if abs(t) < 0.3 else bad, -2.0)
+    assert 0.25 <= span < 0.3
 
 
 # Examples whose function takes arguments.
