@@ -15,14 +15,14 @@ from landscape_widget.display import Display
 from landscape_widget.engine.critical import slice_critical_points
 from landscape_widget.engine.data import tensor_bytes, tensors
 from landscape_widget.engine.differentiability import NoSecondDerivativeError
-from landscape_widget.engine.grid import CONFIDENCE, SHARE, Grid
+from landscape_widget.engine.grid import Grid, coordinates
 from landscape_widget.engine.journal import PlaneJournal
 from landscape_widget.engine.operators import Hessian
 from landscape_widget.engine.plane import Plane
 from landscape_widget.engine.problem import Problem
 from landscape_widget.engine.round_off import mostly_round_off, surely_round_off
 from landscape_widget.engine.window import WindowSearch
-from landscape_widget.landscape import CriticalPoint, Curvature, Direction, Landscape, PredictionError, Recipe
+from landscape_widget.landscape import CriticalPoint, Curvature, Direction, Landscape, Recipe
 
 # A chunk of work between two chances to stop, in seconds (or one micro-batch, if that takes longer).
 _CHUNK = 0.05
@@ -170,10 +170,7 @@ class PlaneSurvey:
         assert self.spans is not None
         rows, columns = self.grid.shape
         scale = 2.0**self.zoom
-        return tuple(  # type: ignore[return-value]
-            np.arange(-(count // 2), count // 2 + 1) / (count // 2) * (span * scale)
-            for span, count in zip(self.spans, (columns, rows), strict=True)
-        )
+        return coordinates(columns, self.spans[0] * scale), coordinates(rows, self.spans[1] * scale)
 
     def transposed(self) -> PlaneSurvey:
         """The survey of the same plane with its axes exchanged, with every cell measured so far and what they proved."""
@@ -204,21 +201,13 @@ class PlaneSurvey:
         """The landscape as it stands. Critical points are those of the last full level (looking for them costs more than a chunk)."""
         alphas, betas = self.coordinates()
         grid, names = self.grid, self.problem.metric_names
-        largest = grid.largest_expected
         landscape = Landscape(
             alphas,
             betas,
             grid.values.copy(),
             grid.measured.copy(),
             self._recipe(),
-            error=PredictionError(
-                bound=grid.bound,
-                confidence=CONFIDENCE,
-                share=SHARE,
-                num_checked=grid.num_checked,
-                expected_largest=None if largest is None or not np.isfinite(largest) else largest,
-                range=grid.scale,
-            ),
+            error=grid.error,
             metrics={name: values.copy() for name, values in zip(names, grid.metrics, strict=True)},
         )
         state = (grid.shape, grid.num_full_levels, grid.bound)

@@ -466,7 +466,9 @@ class Problem:
             # In the order of the data there may be one class after the other.
             order = torch.randperm(rows * groups, generator=draw)
             batch = tuple(column[order.to(column.device)] for column in columns)
-            whole = Term(batch, terms[0].coefficient * sum(sizes) / len(chosen) if self._objective.rule.summed else 1.0, 1.0)
+            whole = Term(
+                batch, terms[0].coefficient * sum(sizes) / len(chosen) if self._objective.rule.summed else 1.0, 1.0
+            )
             terms = self.pieces(whole, rows)
         else:
             if self.keeps_data and len(terms) < 2 * groups:
