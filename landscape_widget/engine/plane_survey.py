@@ -111,12 +111,14 @@ class PlaneSurvey:
         # One for each resolution seen, with its verdict on the prediction.
         self._grids = {self.grid.shape: self.grid}
         self._critical: tuple[object, tuple[CriticalPoint, ...]] = (None, ())
+        self._settled = False
         self._steps = self._run()
 
     @property
     def prepared(self) -> bool:
-        """Whether the window is known, so that there is a landscape to show."""
-        return self.spans is not None and (self.curvature is not None or self.problem.has_hessian is False)
+        """Whether the window is known, and how cells are evaluated, so that there is a landscape to show."""
+        known = self.curvature is not None or self.problem.has_hessian is False
+        return self.spans is not None and known and self._settled
 
     @property
     def done(self) -> bool:
@@ -192,7 +194,7 @@ class PlaneSurvey:
         if self.curvature is not None:
             a, b, c = self.curvature
             other.curvature = c, b, a
-        other.seconds, other.num_cells = self.seconds, self.num_cells
+        other.seconds, other.num_cells, other._settled = self.seconds, self.num_cells, self._settled
         other._grids = {shape[::-1]: grid.transposed() for shape, grid in self._grids.items()}
         other.grid = other._grids[self.grid.shape[::-1]]
         return other
@@ -231,9 +233,11 @@ class PlaneSurvey:
         if self.curvature is None and self.problem.has_hessian is not False:
             self.curvature = self._known_axis_curvature()
             yield
+        # Before the first probe: all losses are to be evaluated the same way.
+        yield from self.problem.settle(self.plane)
+        self._settled = True
         if self.spans is None:
             self.spans = yield from self._find_spans()
-        yield from self.problem.settle(self.plane)
         while True:
             yield from self._measure(self.grid)
 
