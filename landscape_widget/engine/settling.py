@@ -27,6 +27,7 @@ _SHORT = {"cpu": 2e-4, "cuda": 1e-2}
 _LONG, _FEWEST, _PARTS = 1e-3, 8, 4
 # Cells a pass that are tried, as long as each number gains on the one before; bytes that their points may take.
 _CELLS, _POINTS_BYTES = (8, 16, 32, 64), 2**26
+# Just below the largest block whose release tells glibc how much to hold, in bytes.
 _HELD = 31 * 2**20
 # A trial is repeated, so that what disturbs one pass does not decide: so often, unless this many seconds have gone by.
 _REPEATS, _ENOUGH = 5, 0.01
@@ -109,16 +110,13 @@ def _fewer_samples(
         count //= _PARTS
     if best is alone:
         return alone
-    weights = torch.tensor([whole.coefficient, *[whole.share] * len(problem.metric_names)])
     total = torch.zeros_like(alone.values)
     for piece in evaluation.cut(problem, whole, best.strategy):
         for row, index in enumerate((1, 2)):
-            total[row] += (
-                weights.new_tensor([piece.coefficient, *[piece.share] * len(problem.metric_names)])
-                * (evaluation.tried(best.strategy, points, [index], piece)[0][0])
-            )
+            values, _ = evaluation.tried(best.strategy, points, [index], piece)
+            total[row] += _weights(piece, values) * values[0]
             yield
-    return best if _agree(evaluation, total, weights * alone.values) else alone
+    return best if _agree(evaluation, total, _weights(whole, alone.values) * alone.values) else alone
 
 
 def _more_cells(
@@ -181,6 +179,11 @@ def _agree(evaluation: Evaluation, values: Tensor, reference: Tensor) -> bool:
     allowed[0] = _ROUND_OFF[evaluation.placed.vector.dtype] * largest[0]
     same = (values == reference) | (values.isnan() & reference.isnan())
     return bool((same | ((values - reference).abs() <= allowed)).all())
+
+
+def _weights(piece: Term, values: Tensor) -> Tensor:
+    """What the loss and the metrics of a micro-batch count; shape (q,)."""
+    return values.new_tensor([piece.coefficient, *[piece.share] * (values.shape[1] - 1)])
 
 
 def _has_images(evaluation: Evaluation, piece: Term) -> bool:
