@@ -15,7 +15,7 @@ from landscape_widget.engine.ritz import Beside
 
 # Products that looking for copies takes at least where several pairs are wanted, and at most where there are none: so
 # many, and so much of those made already.
-_LEAST, _MOST, _SHARE = 4, 8, 1 / 8
+_LEAST, _MOST, _SHARE = 4, 6, 1 / 8
 
 
 def search(

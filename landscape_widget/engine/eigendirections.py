@@ -187,7 +187,7 @@ def hessian_directions(
     tolerances would have shown, but for one random start in a thousand.
 
     Of an eigenvalue that repeats one start vector has a part in one eigenvector only. So another random vector then
-    looks for copies: where there are none, in about four products, eight or an eighth of the run's at most; where there
+    looks for copies: where there are none, in about four products, six or an eighth of the run's at most; where there
     are, they take their places among the pairs.
 
     Examples

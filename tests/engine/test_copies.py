@@ -100,7 +100,7 @@ def test_outliers_that_stand_alone_are_told_so_in_few_products(seed: int) -> Non
     state = last(H, 2, tol=1e-2, seed=seed)
     before = H.num_matvecs
     beside = looked(H, state, 2, seed=seed + 1)
-    assert before + 4 <= H.num_matvecs <= before + 8
+    assert before + 4 <= H.num_matvecs <= before + 6
     assert len(beside.values) == 0
     assert beside.unique[:2].all()
     assert beside.placed.all()
@@ -152,9 +152,9 @@ def test_a_budget_too_small_for_the_copies_claims_no_order() -> None:
     assert lengths == {-1, 0, 1}
 
 
-@pytest.mark.parametrize(("max_basis", "restarts"), [(28, 1), (34, 0)])
+@pytest.mark.parametrize(("max_basis", "restarts"), [(27, 1), (34, 0)])
 def test_copies_are_found_within_a_bounded_basis(max_basis: int, restarts: int) -> None:
-    """22 vectors leave too little room in one of 28: half of them make place first."""
+    """22 vectors leave too little room in one of 27: half of them make place first."""
     H = diagonal(np.r_[5.0, 5.0, 4.5, np.linspace(-1, 1, 300), -2.5, -3.0, -3.0])
     state = last(H, 2, tol=1e-8, max_basis=max_basis)
     assert (state.size, len(state.dropped)) == (22, 0)

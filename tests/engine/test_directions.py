@@ -129,7 +129,7 @@ def test_products_are_counted_with_those_that_verify() -> None:
     assert H.num_matvecs == state.num_matvecs == steps
     seed = other_stream(0, "copies")
     looked = sum(1 for _ in copies.search(H, state, 2, tol=1e-2, seed=seed, max_matvecs=300))
-    assert 4 <= looked <= 8
+    assert 4 <= looked <= 6
     pairs = hessian_directions(problem, k=2)
     assert pairs.num_matvecs == pairs.summary.num_matvecs == steps + looked + 4
 
@@ -155,7 +155,7 @@ def test_more_pairs_later_are_those_asked_for_at_once(make_problem: Any) -> None
     at_once, later = hessian_directions(problem, k=4, tol=1e-3), few.extend(4)
     # Only what is missing is computed: besides, the first two pairs were verified, and copies of them looked for.
     assert later.num_matvecs == at_once.num_matvecs + beside
-    assert 2 <= beside <= 10
+    assert 2 <= beside <= 8
     assert later.summary.unseen_below == at_once.summary.unseen_below
     for a, b in zip((later.largest, later.smallest), (at_once.largest, at_once.smallest), strict=True):
         np.testing.assert_allclose(a.values, b.values, rtol=1e-12, atol=1e-14)
