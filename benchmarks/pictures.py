@@ -85,7 +85,8 @@ class Picture:
             within=float((miss <= allowed + round_off).mean()),
             largest=float(miss.max()) / seen,
             bound=bound,
-            true=told.bound is not None and float((miss <= told.bound + round_off).mean()) >= told.share,
+            held=None if told.bound is None else float((miss <= told.bound + round_off).mean()),
+            share=told.share,
             expected=None if told.expected_largest is None else told.expected_largest / seen,
         )
 
@@ -103,10 +104,18 @@ class Verdict:
     """Share of all cells within the tolerance."""
     largest: float
     bound: float | None
-    """Of the statement, and whether the share of all cells that it names is within it."""
-    true: bool
+    """Of the statement, None where there is none."""
+    held: float | None
+    """Share of all cells within the bound."""
+    share: float
+    """What the statement says of it."""
     expected: float | None
     """The largest miss, as estimated."""
+
+    @property
+    def true(self) -> bool:
+        """Whether there is a statement and it holds."""
+        return self.held is not None and self.held >= self.share
 
 
 def hard_pictures(resolution: int, seed: int = 0) -> list[Picture]:
